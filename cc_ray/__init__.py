@@ -1,0 +1,1 @@
+"""CC-Ray: explore, record and compare compressed models."""

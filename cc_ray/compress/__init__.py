@@ -1,0 +1,1 @@
+"""What is done to a model: one operation a file."""

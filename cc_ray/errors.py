@@ -1,0 +1,113 @@
+"""The errors of CC-Ray.
+
+Each says what was wrong, the value, what is allowed and what to do. Each pickles, because errors travel between
+machines. The command line prints one in a line and exits with code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self
+
+
+class CcRayError(Exception):
+    """Anything that CC-Ray refuses or fails to do; catch this to catch them all."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, dict(self.__dict__))
+
+    @classmethod
+    def _restore(cls, args: tuple[Any, ...], attributes: dict[str, Any]) -> Self:
+        error = cls.__new__(cls, *args)
+        error.args = args
+        error.__dict__.update(attributes)
+        return error
+
+
+def _rebuild(kind: type[CcRayError], args: tuple[Any, ...], attributes: dict[str, Any]) -> CcRayError:
+    return kind._restore(args, attributes)
+
+
+class InvalidRecipeError(CcRayError, ValueError):
+    """A recipe or search space that cannot run; found before any trial starts."""
+
+
+class UnknownNameError(InvalidRecipeError):
+    """A name that nothing is registered under; the message names the nearest.
+
+    Args:
+        name: What was asked for.
+        known: The names that exist.
+    """
+
+    kind: ClassVar[str] = "name"
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.known = tuple(sorted(known))
+        nearest = difflib.get_close_matches(name, self.known, n=1)
+        hint = f"did you mean '{nearest[0]}'?" if nearest else "check the spelling."
+        super().__init__(f"unknown {self.kind} '{name}': {hint} Known: {', '.join(self.known) or 'none'}.")
+
+
+class UnknownOperationError(UnknownNameError):
+    """An operation that is not registered."""
+
+    kind = "operation"
+
+
+class UnknownTaskError(UnknownNameError):
+    """A task that is not registered."""
+
+    kind = "task"
+
+
+class TrialFailedError(CcRayError):
+    """One step of one trial failed; the search goes on with the others.
+
+    Args:
+        trial: Identity of the trial.
+        step: What the step was, as a person reads it.
+        cause: The reason, in one line.
+    """
+
+    def __init__(self, trial: str, step: str, cause: str) -> None:
+        self.trial = trial
+        self.step = step
+        self.cause = cause
+        super().__init__(f"trial {trial} failed at step '{step}': {cause}")
+
+
+class StoreError(CcRayError):
+    """The store cannot be read or written."""
+
+
+class SchemaMismatchError(StoreError):
+    """Rows that do not fit their table's contract.
+
+    Args:
+        table: Name of the table.
+        column: Name of the column.
+        expected: What the contract says.
+        found: What was given.
+    """
+
+    def __init__(self, table: str, column: str, expected: str, found: str) -> None:
+        self.table = table
+        self.column = column
+        self.expected = expected
+        self.found = found
+        super().__init__(f"table '{table}', column '{column}': expected {expected}, found {found}.")
+
+
+class ModelNotFoundError(CcRayError, LookupError):
+    """No model of the store answers to the name given, or several do."""
+
+
+class NotComparableError(CcRayError):
+    """Models between which the question asked has no answer."""
+
+
+class QueryError(CcRayError):
+    """A SQL statement that cannot be answered."""

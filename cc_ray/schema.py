@@ -1,0 +1,317 @@
+"""The tables of the store: every column with its type, unit and meaning.
+
+Parquet is the public interface of CC-Ray. This file is its contract: the store refuses rows that do not fit, and the
+documentation of tables and views is made from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import pyarrow as pa
+
+SCHEMA_VERSION: Final = 1
+"""Written into the metadata of every file. A program reads its own version and older ones."""
+
+TIME: Final = pa.timestamp("us", tz="UTC")
+FLOATS: Final = pa.list_(pa.float32())
+COUNTS: Final = pa.list_(pa.int64())
+EDGES: Final = pa.list_(pa.float64())
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    unit: str = ""
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: what a row is, its columns and how its rows are ordered in a file."""
+
+    name: str
+    grain: str
+    columns: tuple[Column, ...]
+    sort_by: tuple[str, ...] = ()
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Arrow schema whose fields carry `meaning` and `unit` as metadata."""
+        fields = [
+            pa.field(c.name, c.type, c.nullable, {"meaning": c.meaning, "unit": c.unit}) for c in self.columns
+        ]
+        return pa.schema(fields, {"table": self.name, "schema_version": str(SCHEMA_VERSION)})
+
+
+def _c(name: str, type_: pa.DataType, meaning: str, unit: str = "") -> Column:
+    return Column(name, type_, meaning, unit)
+
+
+def _n(name: str, type_: pa.DataType, meaning: str, unit: str = "") -> Column:
+    return Column(name, type_, meaning, unit, nullable=True)
+
+
+_MODEL_ID = _c("model_id", pa.string(), "identity of the model")
+
+TASKS = Table(
+    "tasks",
+    "a task",
+    (
+        _c("task_id", pa.string(), "fingerprint of the task: its family, fields and data"),
+        _c("task", pa.string(), "name of the registered task"),
+        _c("parameters", pa.string(), "the task's fields, JSON"),
+        _c("class_names", pa.list_(pa.string()), "what a label index means; position is the label"),
+        _c("bases", pa.list_(pa.string()), "names of its base models"),
+        _c("created_at", TIME, "when the task was first written"),
+    ),
+)
+
+STUDIES = Table(
+    "studies",
+    "a study's state change; the last one counts",
+    (
+        _c("study_id", pa.string(), "identity of the study: the search space's name"),
+        _c("state", pa.string(), "running, finished, stopped or failed"),
+        _c("task_id", pa.string(), "the task it searches over"),
+        _c("search_space", pa.string(), "the search space, JSON"),
+        _c("objectives", pa.string(), "metric names with direction, JSON"),
+        _c("started_at", TIME, "when this session of the study began"),
+        _n("finished_at", TIME, "when it ended; null while it runs"),
+        _c("code_version", pa.string(), "version of CC-Ray"),
+        _c("environment", pa.string(), "library versions, device and node, JSON"),
+        _c("at", TIME, "when the state changed"),
+    ),
+    ("study_id", "at"),
+)
+
+TRIALS = Table(
+    "trials",
+    "a trial's state change; the last one counts",
+    (
+        _c("study_id", pa.string(), "the study it belongs to"),
+        _c("trial_id", pa.string(), "identity: hash of study and recipe"),
+        _c("recipe", pa.string(), "the recipe, JSON"),
+        _c("recipe_text", pa.string(), "the recipe as a person reads it"),
+        _c("state", pa.string(), "pending, running, finished, failed or stopped"),
+        _n("reason", pa.string(), "why it failed or stopped"),
+        _n("failed_step", pa.string(), "the step that failed, as a person reads it"),
+        _n("model_id", pa.string(), "the model that the recipe ends in; null until it exists"),
+        _c("steps_reused", pa.int32(), "models of the recipe that were there already, the base included"),
+        _c("steps_run", pa.int32(), "models of the recipe that this trial made, the base included"),
+        _c("duration_s", pa.float64(), "time from start to this state", "s"),
+        _c("at", TIME, "when the state changed"),
+    ),
+    ("study_id", "trial_id", "at"),
+)
+
+STEP_RUNS = Table(
+    "step_runs",
+    "an execution of a step; two for one model mean that work was done twice",
+    (
+        _c("run_id", pa.string(), "identity of the execution"),
+        _c("model_id", pa.string(), "identity of the model that it makes"),
+        _c("kind", pa.string(), "step (makes and measures the model) or latency (times it)"),
+        _c("study_id", pa.string(), "the study that asked for it; empty outside a study"),
+        _c("outcome", pa.string(), "published, discarded (another was first) or failed"),
+        _n("reason", pa.string(), "why it failed"),
+        _c("node", pa.string(), "host name of the machine"),
+        _c("process", pa.int64(), "process identity on the machine"),
+        _c("started_at", TIME, "when it began"),
+        _c("duration_s", pa.float64(), "how long it took", "s"),
+    ),
+)
+
+MODELS = Table(
+    "models",
+    "a node of the lineage",
+    (
+        _MODEL_ID,
+        _c("task_id", pa.string(), "the task it solves"),
+        _c("base", pa.string(), "name of the base model that its recipe starts from"),
+        _c("name", pa.string(), "the whole recipe as a person reads it"),
+        _n("operation", pa.string(), "operation that made it; null for a base model"),
+        _c("parameters", pa.string(), "the operation's parameters, JSON; {} for a base model"),
+        _c("recipe", pa.string(), "the recipe that leads to it, JSON"),
+        _c("step_index", pa.int32(), "number of steps from the base model; 0 for a base model"),
+        _c("seed", pa.int64(), "seed of the recipe"),
+        _c("artifact", pa.string(), "SHA-256 of the saved model file"),
+        _c(
+            "representation", pa.string(), "float, simulated (low bit width in float arithmetic) or quantized"
+        ),
+        _c("study_id", pa.string(), "the study that made it; empty outside a study"),
+        _c("device", pa.string(), "device that the step ran on"),
+        _c("duration_s", pa.float64(), "what applying the operation cost, without measuring", "s"),
+        _c("created_at", TIME, "when it was made"),
+    ),
+)
+
+LINEAGE = Table(
+    "lineage",
+    "an edge of the lineage",
+    (
+        _c("child", pa.string(), "model_id of the younger model"),
+        _c("parent", pa.string(), "model_id of the older model"),
+        _c("role", pa.string(), "parent, teacher (distillation), donor (restored weights) or calibration"),
+    ),
+)
+
+METRIC_DEFINITIONS = Table(
+    "metric_definitions",
+    "a metric",
+    (
+        _c("metric", pa.string(), "name, with its unit where it has one"),
+        _c("label", pa.string(), "name on the screen"),
+        _c("unit", pa.string(), "unit; empty for counts and shares"),
+        _c("direction", pa.string(), "higher, lower or none: which values are better"),
+        _n("min", pa.float64(), "smallest possible value"),
+        _n("max", pa.float64(), "largest possible value"),
+        _c("primary", pa.bool_(), "shown first"),
+        _c("format", pa.string(), "percent, bytes, count, ms, bits or number"),
+        _c("meaning", pa.string(), "definition in one sentence"),
+    ),
+)
+
+METRICS = Table(
+    "metrics",
+    "a model's metric on a split and slice",
+    (
+        _MODEL_ID,
+        _c("metric", pa.string(), "name of the metric"),
+        _c("split", pa.string(), "evaluation, or empty where no data is involved"),
+        _c("slice", pa.string(), "all, or a slice such as class:3"),
+        _c("device", pa.string(), "device and its arithmetic; empty where it does not matter"),
+        _c("value", pa.float64(), "the value, in the metric's unit"),
+        _n("ci_low", pa.float64(), "lower end of the 95 % interval"),
+        _n("ci_high", pa.float64(), "upper end of the 95 % interval"),
+        _n("n", pa.int64(), "instances or repeats behind the value"),
+    ),
+    ("metric", "slice"),
+)
+
+INSTANCES = Table(
+    "instances",
+    "an evaluation instance",
+    (
+        _c("task_id", pa.string(), "the task it belongs to"),
+        _c("instance", pa.int64(), "identity within the task"),
+        _c("label", pa.int32(), "index of the true class"),
+        _c("label_name", pa.string(), "name of the true class"),
+        _c("slices", pa.list_(pa.string()), "named subsets that it belongs to"),
+        _c("payload", pa.binary(), "how it is shown: the bytes of a PNG or of UTF-8 text"),
+        _c("payload_type", pa.string(), "image/png or text/plain"),
+    ),
+    ("instance",),
+)
+
+PREDICTIONS = Table(
+    "predictions",
+    "a model's answer to an evaluation instance",
+    (
+        _MODEL_ID,
+        _c("instance", pa.int64(), "identity of the instance within the task"),
+        _c("label", pa.int32(), "index of the true class"),
+        _c("prediction", pa.int32(), "index of the most probable class"),
+        _c("correct", pa.bool_(), "prediction equals label"),
+        _c("confidence", pa.float32(), "probability of the prediction"),
+        _c("true_probability", pa.float32(), "probability of the true class"),
+        _c("loss", pa.float32(), "-ln of the true class's probability", "nats"),
+        _c("margin", pa.float32(), "true class's probability less the largest other one, in [-1, 1]"),
+        _c("entropy", pa.float32(), "-sum p ln p over the classes", "nats"),
+        _c("probabilities", FLOATS, "probability of each class; position is the class"),
+        _n("text", pa.string(), "generated text, where the task has one"),
+    ),
+    ("instance",),
+)
+
+LAYERS = Table(
+    "layers",
+    "a weight tensor of a model",
+    (
+        _MODEL_ID,
+        _c("layer", pa.string(), "module path; empty for the model itself"),
+        _c("tensor", pa.string(), "name within the module: weight, bias, ..."),
+        _c("module", pa.string(), "class of the module"),
+        _c("shape", pa.list_(pa.int64()), "lengths of the axes"),
+        _c("dtype", pa.string(), "type of the stored values"),
+        _c("parameters", pa.int64(), "number of values"),
+        _c("zeros", pa.int64(), "number of values that are exactly zero"),
+        _c("effective_bits", pa.float64(), "bits on disk per value, scales and masks included", "bits"),
+        _c("l1", pa.float64(), "sum of absolute values"),
+        _c("l2", pa.float64(), "square root of the sum of squares"),
+        _c("min", pa.float64(), "smallest value"),
+        _c("max", pa.float64(), "largest value"),
+        _c("histogram", COUNTS, "values per bin"),
+        _c("histogram_edges", EDGES, "edges of the bins; one more than bins"),
+        _n(
+            "sqnr_db",
+            pa.float64(),
+            "20 log10(||parent|| / ||parent - model||); null when equal or reshaped",
+            "dB",
+        ),
+        _n(
+            "relative_change",
+            pa.float64(),
+            "||model - parent|| / ||parent||; null when reshaped or no parent",
+        ),
+        _c("reshaped", pa.bool_(), "its shape differs from the parent's"),
+    ),
+    ("layer", "tensor"),
+)
+
+ACTIVATIONS = Table(
+    "activations",
+    "a module's output over the fixed activation sample",
+    (
+        _MODEL_ID,
+        _c("layer", pa.string(), "module path"),
+        _c("module", pa.string(), "class of the module"),
+        _c("mean", pa.float64(), "mean of the outputs"),
+        _c("std", pa.float64(), "standard deviation of the outputs"),
+        _c("zeros", pa.float64(), "share of outputs that are exactly zero, in [0, 1]"),
+        _c("histogram", COUNTS, "outputs per bin"),
+        _c("histogram_edges", EDGES, "edges of the bins; one more than bins"),
+        _c("instances", pa.list_(pa.int64()), "identities of the sampled instances, first axis of values"),
+        _c("shape", pa.list_(pa.int64()), "lengths of the axes of values; the first is the instances"),
+        _c("values", FLOATS, "the sampled outputs, row-major"),
+    ),
+    ("layer",),
+)
+
+FINDINGS = Table(
+    "findings",
+    "something a check noticed about a model",
+    (
+        _MODEL_ID,
+        _c("check", pa.string(), "name of the check"),
+        _c("severity", pa.string(), "info, warning or error"),
+        _c("layer", pa.string(), "module path; empty for the whole model"),
+        _c("message", pa.string(), "what was noticed and what it means"),
+        _n("expected", pa.float64(), "the value claimed, where there is one"),
+        _n("found", pa.float64(), "the value measured, where there is one"),
+    ),
+)
+
+TABLES: Final[dict[str, Table]] = {
+    table.name: table
+    for table in (
+        TASKS, STUDIES, TRIALS, STEP_RUNS, MODELS, LINEAGE, METRIC_DEFINITIONS, METRICS, INSTANCES, PREDICTIONS,
+        LAYERS, ACTIVATIONS, FINDINGS,
+    )
+}  # fmt: skip
+
+BATCHES: Final[dict[str, tuple[Table, ...]]] = {
+    "task": (TASKS, INSTANCES, METRIC_DEFINITIONS),
+    "study": (STUDIES,),
+    "trial": (TRIALS,),
+    "run": (STEP_RUNS,),
+    "step": (MODELS, LINEAGE, METRICS, PREDICTIONS, LAYERS, ACTIVATIONS, FINDINGS),
+    "latency": (METRICS,),
+}
+"""Which tables are written together, whole or not at all, by kind of batch."""

@@ -1,0 +1,1 @@
+"""From a search space over Ray Tune to recipes and steps on the cluster."""

@@ -1,0 +1,70 @@
+"""Every path of a store, in one place.
+
+root/
+  store.json                                  marks the folder; holds the schema version
+  batches/<kind>/<key>/<table>.parquet        published rows
+  artifacts/<2 digits>/<digest>.safetensors   models by content
+  partial/                                    what is being written; swept when stale
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cc_ray.errors import StoreError
+
+_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths below one store's root. Names are checked: none leads outside."""
+
+    root: Path
+
+    @property
+    def marker(self) -> Path:
+        """The file that makes a folder a store."""
+        return self.root / "store.json"
+
+    @property
+    def partial(self) -> Path:
+        """Where files grow before they are published; same file system as the rest."""
+        return self.root / "partial"
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder of all saved models."""
+        return self.root / "artifacts"
+
+    def batches(self, kind: str) -> Path:
+        """Folder of all batches of one kind."""
+        return self.root / "batches" / kind
+
+    def batch(self, kind: str, key: str) -> Path:
+        """Folder of one batch.
+
+        Raises:
+            StoreError: If the key could lead outside the folder.
+        """
+        if not _KEY.fullmatch(key):
+            raise StoreError(
+                f"'{key}' cannot name a batch: use letters, digits, '.', '_' and '-', at most 128."
+            )
+        return self.batches(kind) / key
+
+    def artifact(self, digest: str) -> Path:
+        """File of one saved model.
+
+        Raises:
+            StoreError: If the digest is not a SHA-256 in lower-case hexadecimal.
+        """
+        if not _DIGEST.fullmatch(digest):
+            raise StoreError(
+                f"'{digest}' is not the digest of an artifact: 64 hexadecimal digits are expected."
+            )
+        return self.artifacts / digest[:2] / f"{digest}.safetensors"

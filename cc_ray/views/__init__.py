@@ -1,0 +1,1 @@
+"""Read-only DuckDB over a store: named views, one SQL file each."""

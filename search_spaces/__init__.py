@@ -1,0 +1,1 @@
+"""Search spaces that run as they are: `cc-ray run NAME`."""
