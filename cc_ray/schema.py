@@ -44,9 +44,7 @@ class Table:
     @cached_property
     def schema(self) -> pa.Schema:
         """Arrow schema whose fields carry `meaning` and `unit` as metadata."""
-        fields = [
-            pa.field(c.name, c.type, c.nullable, {"meaning": c.meaning, "unit": c.unit}) for c in self.columns
-        ]
+        fields = [pa.field(c.name, c.type, c.nullable, {"meaning": c.meaning, "unit": c.unit}) for c in self.columns]
         return pa.schema(fields, {"table": self.name, "schema_version": str(SCHEMA_VERSION)})
 
 
@@ -142,9 +140,7 @@ MODELS = Table(
         _c("step_index", pa.int32(), "number of steps from the base model; 0 for a base model"),
         _c("seed", pa.int64(), "seed of the recipe"),
         _c("artifact", pa.string(), "SHA-256 of the saved model file"),
-        _c(
-            "representation", pa.string(), "float, simulated (low bit width in float arithmetic) or quantized"
-        ),
+        _c("representation", pa.string(), "float, simulated (low bit width in float arithmetic) or quantized"),
         _c("study_id", pa.string(), "the study that made it; empty outside a study"),
         _c("device", pa.string(), "device that the step ran on"),
         _c("duration_s", pa.float64(), "what applying the operation cost, without measuring", "s"),

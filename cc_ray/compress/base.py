@@ -81,9 +81,7 @@ class Operation(BaseModel, ABC):
         """
 
 
-operations: Final[Registry[type[Operation]]] = Registry(
-    "cc_ray.compress", "cc_ray.operations", UnknownOperationError
-)
+operations: Final[Registry[type[Operation]]] = Registry("cc_ray.compress", "cc_ray.operations", UnknownOperationError)
 
 
 def operation(name: str) -> Any:

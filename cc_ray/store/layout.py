@@ -52,9 +52,7 @@ class Layout:
             StoreError: If the key could lead outside the folder.
         """
         if not _KEY.fullmatch(key):
-            raise StoreError(
-                f"'{key}' cannot name a batch: use letters, digits, '.', '_' and '-', at most 128."
-            )
+            raise StoreError(f"'{key}' cannot name a batch: use letters, digits, '.', '_' and '-', at most 128.")
         return self.batches(kind) / key
 
     def artifact(self, digest: str) -> Path:
@@ -64,7 +62,5 @@ class Layout:
             StoreError: If the digest is not a SHA-256 in lower-case hexadecimal.
         """
         if not _DIGEST.fullmatch(digest):
-            raise StoreError(
-                f"'{digest}' is not the digest of an artifact: 64 hexadecimal digits are expected."
-            )
+            raise StoreError(f"'{digest}' is not the digest of an artifact: 64 hexadecimal digits are expected.")
         return self.artifacts / digest[:2] / f"{digest}.safetensors"

@@ -102,9 +102,7 @@ class Store:
             target.parent.mkdir(parents=True, exist_ok=True)
             return _rename_unless_there(partial, target)
         except OSError as error:
-            raise StoreError(
-                f"cannot write to the store {self.root}: {error}. Nothing was published."
-            ) from error
+            raise StoreError(f"cannot write to the store {self.root}: {error}. Nothing was published.") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -161,9 +159,7 @@ class Store:
             partial.write_text(json.dumps({"format": "cc-ray store", "schema_version": SCHEMA_VERSION}))
             os.replace(partial, self.layout.marker)
         except OSError as error:
-            raise StoreError(
-                f"cannot create a store at {self.root}: {error}. Choose another --store."
-            ) from error
+            raise StoreError(f"cannot create a store at {self.root}: {error}. Choose another --store.") from error
 
     def _check_version(self) -> None:
         try:
@@ -194,18 +190,14 @@ def conform(table: Table, rows: Rows) -> pa.Table:
         raise SchemaMismatchError(table.name, "-", "rows of the table's columns", str(error)) from error
     for name in found.column_names:
         if name not in schema.names:
-            raise SchemaMismatchError(
-                table.name, name, f"one of {', '.join(schema.names)}", "an unknown column"
-            )
+            raise SchemaMismatchError(table.name, name, f"one of {', '.join(schema.names)}", "an unknown column")
     return pa.table([_column(table.name, found, field) for field in schema], schema=schema)
 
 
 def _columns(rows: list[dict[str, Any]], schema: pa.Schema) -> dict[str, pa.Array]:
     names = dict.fromkeys([*schema.names, *(name for row in rows for name in row)])
     return {
-        name: pa.array(
-            [row.get(name) for row in rows], schema.field(name).type if name in schema.names else None
-        )
+        name: pa.array([row.get(name) for row in rows], schema.field(name).type if name in schema.names else None)
         for name in names
     }
 
