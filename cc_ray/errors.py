@@ -63,6 +63,32 @@ class UnknownTaskError(UnknownNameError):
     kind = "task"
 
 
+class UnknownSearchSpaceError(UnknownNameError):
+    """A search space that is not installed."""
+
+    kind = "search space"
+
+
+class UnknownMetricError(UnknownNameError):
+    """A metric that is not registered."""
+
+    kind = "metric"
+
+
+class NotApplicableError(CcRayError):
+    """An operation that finds nothing in the model that it could work on.
+
+    Args:
+        operation: Name of the operation.
+        reason: What is missing and what to do instead.
+    """
+
+    def __init__(self, operation: str, reason: str) -> None:
+        self.operation = operation
+        self.reason = reason
+        super().__init__(f"{operation} does not apply to this model: {reason}")
+
+
 class TrialFailedError(CcRayError):
     """One step of one trial failed; the search goes on with the others.
 

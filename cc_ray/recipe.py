@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Self
 
 ID_LENGTH = 20
 """Hexadecimal digits of an identity: 80 bits."""
@@ -92,6 +92,20 @@ class Recipe:
         """Read what `to_json` wrote."""
         steps = tuple(Step.from_json(step) for step in data.get("steps", ()))
         return cls(data["base"], steps, data.get("seed", 0))
+
+
+BASE_STEP: Final = "train base"
+"""What the making of a base model is called where steps are named."""
+
+
+def step_name(recipe: Recipe) -> str:
+    """The last step of a recipe as a person reads it."""
+    return str(recipe.steps[-1]) if recipe.steps else f"{BASE_STEP} {recipe.base}"
+
+
+def trial_id(study_id: str, recipe: Recipe) -> str:
+    """Identity of a trial: a recipe has one trial per study."""
+    return identity("trial", study_id, recipe.to_json())
 
 
 def _short(value: object) -> str:

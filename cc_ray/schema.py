@@ -248,13 +248,13 @@ LAYERS = Table(
         _n(
             "sqnr_db",
             pa.float64(),
-            "20 log10(||parent|| / ||parent - model||); null when equal or reshaped",
+            "20 log10(||parent|| / ||parent - model||); null when equal, reshaped, or against zeros",
             "dB",
         ),
         _n(
             "relative_change",
             pa.float64(),
-            "||model - parent|| / ||parent||; null when reshaped or no parent",
+            "||model - parent|| / ||parent||; null when reshaped, against zeros, or no parent",
         ),
         _c("reshaped", pa.bool_(), "its shape differs from the parent's"),
     ),

@@ -9,6 +9,7 @@ root/
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,3 +65,12 @@ class Layout:
         if not _DIGEST.fullmatch(digest):
             raise StoreError(f"'{digest}' is not the digest of an artifact: 64 hexadecimal digits are expected.")
         return self.artifacts / digest[:2] / f"{digest}.safetensors"
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that what was renamed into a folder is still there after a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

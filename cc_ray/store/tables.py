@@ -16,19 +16,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cc_ray.errors import SchemaMismatchError, StoreError
+from cc_ray.recipe import identity
 from cc_ray.schema import BATCHES, SCHEMA_VERSION, TABLES, Table
 from cc_ray.store.layout import Layout
 
-Rows = pa.Table | list[dict[str, Any]]
+Rows: TypeAlias = pa.Table | list[dict[str, Any]]
 """Rows of one table: an Arrow table with its columns, or plain dictionaries."""
 
 
@@ -118,17 +120,33 @@ class Store:
             keys: Key by kind of batch; without it every batch that holds the table.
         """
         spec = TABLES[table]
-        files = self.files(table)
-        if keys is not None:
-            wanted = {self.layout.batch(kind, key) for kind, key in keys.items()}
-            files = [file for file in files if file.parent in wanted]
+        if keys is None:
+            files = self.files(table)
+        else:
+            wanted = (self.layout.batch(kind, key) / f"{table}.parquet" for kind, key in keys.items())
+            files = [file for file in wanted if file.exists()]
         parts = [conform(spec, pq.read_table(file, partitioning=None)) for file in files]
         return pa.concat_tables(parts) if parts else spec.schema.empty_table()
 
+    def snapshot(self) -> dict[str, list[Path]]:
+        """Published Parquet files of every table, listed together: no batch is in one table and not in another."""
+        keys = {kind: self.keys(kind) for kind in BATCHES}
+        return {
+            name: [
+                self.layout.batches(kind) / key / f"{name}.parquet"
+                for kind, tables in BATCHES.items()
+                if table in tables
+                for key in keys[kind]
+            ]
+            for name, table in TABLES.items()
+        }
+
     def version(self) -> str:
         """A text that changes whenever a batch is published; cheap to ask."""
+        # The count tells apart what falls within one tick of the file system's clock.
         folders = [self.layout.batches(kind) for kind in BATCHES]
-        return "-".join(str(folder.stat().st_mtime_ns) if folder.exists() else "0" for folder in folders)
+        stamps = [(folder.stat().st_mtime_ns, len(os.listdir(folder))) if folder.exists() else 0 for folder in folders]
+        return identity(stamps)
 
     def sweep(self, *, older_than_s: float = 86_400.0) -> int:
         """Remove what killed writers left half-written; returns how many pieces.
@@ -136,8 +154,6 @@ class Store:
         Args:
             older_than_s: Younger pieces may still be in work and stay, in seconds.
         """
-        import time
-
         removed = 0
         for piece in self.layout.partial.glob("*"):
             if time.time() - piece.stat().st_mtime > older_than_s:
@@ -184,22 +200,22 @@ def conform(table: Table, rows: Rows) -> pa.Table:
         SchemaMismatchError: On an unknown column, a value of another type, or a null where none may be.
     """
     schema = table.schema
-    try:
-        found = rows if isinstance(rows, pa.Table) else pa.table(_columns(rows, schema))
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise SchemaMismatchError(table.name, "-", "rows of the table's columns", str(error)) from error
+    found = rows if isinstance(rows, pa.Table) else _from_rows(table, rows)
     for name in found.column_names:
         if name not in schema.names:
             raise SchemaMismatchError(table.name, name, f"one of {', '.join(schema.names)}", "an unknown column")
     return pa.table([_column(table.name, found, field) for field in schema], schema=schema)
 
 
-def _columns(rows: list[dict[str, Any]], schema: pa.Schema) -> dict[str, pa.Array]:
-    names = dict.fromkeys([*schema.names, *(name for row in rows for name in row)])
-    return {
-        name: pa.array([row.get(name) for row in rows], schema.field(name).type if name in schema.names else None)
-        for name in names
-    }
+def _from_rows(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
+    types = {column.name: column.type for column in table.columns}
+    arrays = {}
+    for name in dict.fromkeys([*types, *(name for row in rows for name in row)]):
+        try:
+            arrays[name] = pa.array([row.get(name) for row in rows], types.get(name))
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise SchemaMismatchError(table.name, name, str(types.get(name)), str(error)) from error
+    return pa.table(arrays)
 
 
 def _column(table: str, found: pa.Table, field: pa.Field) -> pa.ChunkedArray:
