@@ -1,1 +1,102 @@
 """Measures of a model: metrics, predictions, layers, activations, latency."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from cc_ray.evaluate.activations import activations
+from cc_ray.evaluate.latency import BUDGET_S, time_beside
+from cc_ray.evaluate.layers import layers
+from cc_ray.evaluate.metrics import Measurement, MetricDefinition, Value, metric, metrics, rows
+from cc_ray.evaluate.predictions import predict
+from cc_ray.store.tables import Rows
+from cc_ray.store.weights import Weight
+from cc_ray.tasks import Task
+
+__all__ = [
+    "Measurement",
+    "MetricDefinition",
+    "Value",
+    "measure",
+    "measure_latency",
+    "metric",
+    "metric_definitions",
+    "metrics",
+]
+
+
+def measure(
+    task: Task,
+    model: nn.Module,
+    *,
+    model_id: str,
+    artifact_size: int,
+    weights: Mapping[str, Weight],
+    parent_weights: Mapping[str, Weight] | None = None,
+) -> dict[str, Rows]:
+    """Measure a model on the evaluation split: everything but time.
+
+    Args:
+        task: The task that the model solves.
+        model: In evaluation mode, on the CPU; left as it is.
+        model_id: Identity of the model.
+        artifact_size: Bytes of the file that the model is saved in.
+        weights: The saved values by tensor name.
+        parent_weights: Those of the parent model; None for a base model.
+
+    Returns:
+        Rows of the tables `metrics`, `predictions`, `layers` and `activations`.
+    """
+    data = task.data("evaluation")
+    measurement = Measurement(
+        task=task,
+        model=model,
+        inputs=data.inputs[:1],
+        predictions=predict(task, model, data),
+        slices=_slices(task),
+        layers=tuple(layers(model, weights, parent_weights)),
+        artifact_size=artifact_size,
+    )
+    return {
+        "metrics": rows(measurement, model_id),
+        "predictions": measurement.predictions.table(model_id),
+        "layers": [layer.row(model_id) for layer in measurement.layers],
+        "activations": [{"model_id": model_id, **row} for row in activations(task, model, data)],
+    }
+
+
+def measure_latency(
+    task: Task, model: nn.Module, base_model: nn.Module, *, model_id: str, budget_s: float = BUDGET_S
+) -> list[dict[str, Any]]:
+    """Time a model beside its base model; nothing else should run on the machine meanwhile.
+
+    Args:
+        task: The task that both solve.
+        model: In evaluation mode, on the CPU.
+        base_model: The base model of its recipe; may be the same model.
+        model_id: Identity of the model.
+        budget_s: About how long the timed passes of both take together.
+
+    Returns:
+        Rows of the table `metrics`; a percentile that the passes cannot support is left out.
+    """
+    return rows(time_beside(task, model, base_model, budget_s=budget_s), model_id)
+
+
+def metric_definitions() -> list[dict[str, Any]]:
+    """Rows of the table `metric_definitions`: every registered metric, in order of name."""
+    return [{"metric": name, **vars(held.definition)} for name, held in metrics.items()]
+
+
+def _slices(task: Task) -> dict[str, NDArray[np.bool_]]:
+    members = task.instances().column("slices").to_pylist()
+    names = sorted({name for held in members for name in held})
+    return {
+        "all": np.ones(len(members), bool),
+        **{name: np.array([name in held for held in members]) for name in names},
+    }

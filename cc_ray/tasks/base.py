@@ -16,8 +16,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from cc_ray.errors import InvalidRecipeError, UnknownTaskError
+from cc_ray.noise import silence
 from cc_ray.recipe import identity
 from cc_ray.registry import Registry
+
+# Tasks import transformers, which imports torchao.
+silence()
 
 Split = Literal["train", "calibration", "evaluation"]
 

@@ -1,0 +1,96 @@
+"""Activations: what each module puts out over a small fixed sample of evaluation instances.
+
+Mean, deviation, zeros and histogram are over all outputs. The values that are kept, so that any two models can be
+compared (SQNR, cosine, CKA), are one number per instance and channel: outputs of three axes (instances, tokens,
+channels) are averaged over tokens, those of four or more (instances, channels, height, width) over all positions. That
+is done whatever their size, so that a pruned model's values mean the same as its parent's; of more than
+`MAX_CHANNELS` channels the first are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cc_ray.tasks import Data, Task
+
+SAMPLE_SIZE: Final = 16
+MAX_CHANNELS: Final = 1024
+BINS: Final = 30
+
+_PASSES_ON: Final = (nn.Identity, nn.Flatten, nn.modules.dropout._DropoutNd)
+"""Modules that hand their input on in evaluation mode: nothing to see."""
+
+Outputs = NDArray[np.float64]
+
+
+def activations(task: Task, model: nn.Module, data: Data) -> Iterator[dict[str, Any]]:
+    """Rows of `schema.ACTIVATIONS` (without `model_id`) of every innermost module, in the order of their first call.
+
+    A module that is called more than once has the outputs of its last call.
+
+    Args:
+        task: Knows how the model is called.
+        model: In evaluation mode, on the CPU; left as it was.
+        data: The evaluation split; `SAMPLE_SIZE` instances are taken at equal distances.
+    """
+    chosen = sample(len(data))
+    instances = data.instances[chosen].tolist()
+    modules = dict(model.named_modules())
+    for path, outputs in record(task, model, data.inputs[chosen]).items():
+        yield {"layer": path, "module": type(modules[path]).__name__, "instances": instances, **_describe(outputs)}
+
+
+def sample(count: int) -> Tensor:
+    """Positions of the sampled instances among `count`, (at most `SAMPLE_SIZE`,)."""
+    return torch.linspace(0, count - 1, min(count, SAMPLE_SIZE)).round().long()
+
+
+def record(task: Task, model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    """Outputs of every innermost module by its path, (n, ...), for one batch of inputs."""
+    found: dict[str, Tensor] = {}
+    with ExitStack() as hooks, torch.no_grad():
+        for path, module in model.named_modules():
+            if next(module.children(), None) is None and not isinstance(module, _PASSES_ON):
+                hooks.enter_context(module.register_forward_hook(partial(_keep, found, path)))
+        task.logits(model, inputs)
+    return found
+
+
+def reduced(outputs: Tensor) -> Tensor:
+    """One number per instance and channel, (n, channels), of outputs (n, ...)."""
+    if outputs.dim() == 3:
+        outputs = outputs.mean(dim=1)
+    elif outputs.dim() > 3:
+        outputs = outputs.flatten(2).mean(dim=2)
+    return outputs.reshape(len(outputs), -1)[:, :MAX_CHANNELS]
+
+
+def _keep(found: dict[str, Tensor], path: str, module: nn.Module, inputs: Any, outputs: Any) -> None:
+    if isinstance(outputs, Tensor):
+        # A copy: a following module may work in place.
+        found[path] = outputs.detach().to(torch.float64, copy=True)
+
+
+def _describe(outputs: Tensor) -> dict[str, Any]:
+    values: Outputs = outputs.numpy()
+    kept = reduced(outputs)
+    counts, edges = np.histogram(values[np.isfinite(values)], bins=BINS)
+    with np.errstate(invalid="ignore"):
+        mean, std = float(values.mean()), float(values.std())
+    return {
+        "mean": mean,
+        "std": std,
+        "zeros": float((values == 0).mean()),
+        "histogram": counts.tolist(),
+        "histogram_edges": edges.tolist(),
+        "shape": list(kept.shape),
+        "values": kept.flatten().tolist(),
+    }

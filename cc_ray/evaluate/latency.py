@@ -1,0 +1,138 @@
+"""Latency: how long one forward pass of one instance takes, on one thread.
+
+A model is timed beside its base model, in rounds that alternate between the two, so that whatever else the machine
+does meets both alike. Intervals come from drawing rounds with replacement: passes of one round are not independent.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from cc_ray.tasks import Task
+
+DEVICE: Final = "cpu, 1 thread"
+BUDGET_S: Final = 0.6
+"""Time for the passes of both models together, without warm-up."""
+WARM_UP: Final = 5
+"""Passes of each model that are not counted; the last of them says how many the budget holds."""
+ROUNDS: Final = 30
+MIN_PASSES: Final = 10
+MAX_PASSES: Final = 1500
+DRAWS: Final = 1000
+CONFIDENCE: Final = 0.95
+
+Times = NDArray[np.float64]
+"""Milliseconds, (rounds, passes)."""
+Pass = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % interval and the number of passes behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Times of a model and of its base model from the same rounds."""
+
+    model_ms: Times
+    base_ms: Times
+
+    def percentile_ms(self, share: float) -> Interval | None:
+        """The time that a share of the passes stays below; None if there are too few passes to tell."""
+        if not supports(self.model_ms.size, share):
+            return None
+        drawn = np.percentile(self._draw(self.model_ms), 100 * share, axis=1)
+        return _interval(float(np.percentile(self.model_ms, 100 * share)), drawn, self.model_ms.size)
+
+    def speedup(self) -> Interval:
+        """The base model's median over this model's; both are drawn from the same rounds."""
+        value = float(np.median(self.base_ms) / np.median(self.model_ms))
+        drawn = np.median(self._draw(self.base_ms), axis=1) / np.median(self._draw(self.model_ms), axis=1)
+        return _interval(value, drawn, self.model_ms.size)
+
+    def _draw(self, times: Times) -> Times:
+        rounds = len(times)
+        chosen = np.random.default_rng(0).integers(rounds, size=(DRAWS, rounds))
+        return times[chosen].reshape(DRAWS, -1)
+
+
+def supports(passes: int, share: float) -> bool:
+    """Whether so many passes bound a percentile on both sides with 95 % confidence.
+
+    They do if it is unlikely enough (2.5 %) that all of them fall on one side of it: 6 for the median, 36 for 90 %.
+    """
+    return max(share, 1 - share) ** passes <= (1 - CONFIDENCE) / 2
+
+
+def time_beside(task: Task, model: nn.Module, base_model: nn.Module, *, budget_s: float = BUDGET_S) -> Timing:
+    """Time a model and its base model in alternating rounds, a batch of one instance on one thread.
+
+    Args:
+        task: Gives the instance and knows how the models are called.
+        model: In evaluation mode, on the CPU.
+        base_model: What it is compared with; may be the same.
+        budget_s: About how long to go on; slow models get fewer passes, never fewer than `MIN_PASSES`.
+    """
+    inputs = task.data("evaluation").inputs[:1]
+    passes: list[Pass] = [lambda: task.logits(model, inputs), lambda: task.logits(base_model, inputs)]
+    times: tuple[list[list[float]], list[list[float]]] = ([], [])
+    with _undisturbed():
+        rounds, repeats = _plan(budget_s, sum(_warm_up(one) for one in passes))
+        for index in range(rounds):
+            for which in (0, 1) if index % 2 else (1, 0):
+                times[which].append([_time_ms(passes[which]) for _ in range(repeats)])
+    return Timing(np.array(times[0]), np.array(times[1]))
+
+
+def _plan(budget_s: float, pair_ms: float) -> tuple[int, int]:
+    """Rounds, and passes of each model in a round."""
+    passes = int(np.clip(1000 * budget_s / pair_ms, MIN_PASSES, MAX_PASSES))
+    rounds = min(passes, ROUNDS)
+    return rounds, passes // rounds
+
+
+def _warm_up(one: Pass) -> float:
+    return float(np.median([_time_ms(one) for _ in range(WARM_UP)][-3:]))
+
+
+def _time_ms(one: Pass) -> float:
+    start = time.perf_counter_ns()
+    one()
+    return (time.perf_counter_ns() - start) / 1e6
+
+
+def _interval(value: float, drawn: Times, n: int) -> Interval:
+    low, high = np.percentile(drawn, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
+    # Drawing rounds is skewed for the extremes: the estimate itself is always inside.
+    return Interval(value, min(float(low), value), max(float(high), value), n)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """One thread, no gradients, no garbage collection; all as before afterwards."""
+    threads, collecting = torch.get_num_threads(), gc.isenabled()
+    torch.set_num_threads(1)
+    gc.disable()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        if collecting:
+            gc.enable()

@@ -1,0 +1,13 @@
+"""Metrics: one a file, each with its definition beside its computation."""
+
+from cc_ray.evaluate.metrics.base import (
+    Measurement,
+    Metric,
+    MetricDefinition,
+    Value,
+    metric,
+    metrics,
+    rows,
+)
+
+__all__ = ["Measurement", "Metric", "MetricDefinition", "Value", "metric", "metrics", "rows"]

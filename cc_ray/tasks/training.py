@@ -1,0 +1,99 @@
+"""Training of a classifier, shared by base models and by operations that train further."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Generator, Tensor, nn
+
+from cc_ray.tasks.base import Data
+
+Logits = Callable[[nn.Module, Tensor], Tensor]
+"""Unnormalised class scores, (n, classes), of a model on inputs, (n, ...)."""
+Augment = Callable[[Tensor, Generator], Tensor]
+"""Changed copies of one batch of inputs, of the same shape."""
+
+Masks = list[tuple[nn.Parameter, Tensor]]
+
+
+def train(
+    model: nn.Module,
+    data: Data,
+    logits: Logits,
+    *,
+    epochs: int,
+    learning_rate: float,
+    batch_size: int = 64,
+    seed: int = 0,
+    keep_zeros: bool = False,
+    weight_decay: float = 0.01,
+    augment: Augment | None = None,
+) -> nn.Module:
+    """Train with AdamW on cross entropy; the learning rate rises and falls once (one cycle).
+
+    The same seed gives the same weights. Torch's global random state is left as it was found.
+
+    Args:
+        model: Trained in place, on the CPU.
+        data: What it is trained on.
+        logits: How class scores come from the model, such as `Task.logits`.
+        epochs: Passes over the data; 0 changes nothing.
+        learning_rate: The highest of the cycle.
+        batch_size: Instances a step; a last smaller batch is left out where a full one exists.
+        seed: Seeds the order of instances, augmentation and dropout.
+        keep_zeros: Weights (tensors of two or more axes) that are exactly zero stay zero, so pruning survives.
+        weight_decay: Share of a weight that is taken off it per unit of learning rate.
+        augment: Changes each batch before the model sees it.
+
+    Returns:
+        The same model, in evaluation mode.
+    """
+    if epochs == 0:
+        return model.eval()
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, _steps(data, epochs, batch_size))
+    masks = _zero_masks(parameters) if keep_zeros else []
+    model.train()
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        for inputs, labels in _batches(data, epochs, batch_size, seed, augment):
+            optimizer.zero_grad()
+            torch.autograd.backward(nn.functional.cross_entropy(logits(model, inputs), labels))
+            optimizer.step()
+            schedule.step()
+            _apply(masks)
+    optimizer.zero_grad()
+    return model.eval()
+
+
+def _batches(
+    data: Data, epochs: int, batch_size: int, seed: int, augment: Augment | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        order = torch.randperm(len(data), generator=generator)
+        for chosen in _cut(order, batch_size):
+            inputs = data.inputs[chosen]
+            yield augment(inputs, generator) if augment else inputs, data.labels[chosen]
+
+
+def _cut(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    # A last batch of very few instances would give batch norm a poor estimate, or none.
+    batches = torch.split(order, batch_size)
+    return batches[:-1] if len(batches) > 1 and len(batches[-1]) < batch_size else batches
+
+
+def _steps(data: Data, epochs: int, batch_size: int) -> int:
+    return epochs * max(1, len(data) // batch_size)
+
+
+def _zero_masks(parameters: list[nn.Parameter]) -> Masks:
+    return [(weight, (weight != 0).to(weight.dtype)) for weight in parameters if weight.dim() >= 2]
+
+
+@torch.no_grad()
+def _apply(masks: Masks) -> None:
+    for weight, mask in masks:
+        weight.mul_(mask)

@@ -1,0 +1,84 @@
+import gc
+
+import numpy as np
+import pytest
+import torch
+
+from cc_ray.evaluate import latency, measure_latency
+from cc_ray.evaluate.latency import Timing, supports, time_beside
+from cc_ray.schema import METRICS
+from cc_ray.store.tables import conform
+from tests.evaluate.tiny import Tiny
+
+
+def test_a_percentile_needs_enough_passes_on_both_sides_of_it() -> None:
+    assert not supports(5, 0.5) and supports(6, 0.5)
+    assert not supports(35, 0.9) and supports(36, 0.9)
+    assert not supports(100, 0.99) and supports(368, 0.99)
+    assert supports(36, 0.1) and not supports(35, 0.1)
+
+
+def test_a_percentile_that_the_passes_cannot_support_is_refused() -> None:
+    timing = Timing(np.ones((5, 4)), np.ones((5, 4)))
+
+    assert timing.percentile_ms(0.9) is None
+    assert timing.percentile_ms(0.5) is not None
+
+
+def test_percentiles_and_speed_up_are_those_of_all_passes() -> None:
+    model_ms = np.arange(1.0, 101.0).reshape(20, 5)
+    timing = Timing(model_ms, 2 * model_ms)
+    p90 = timing.percentile_ms(0.9)
+
+    assert p90 is not None
+    assert p90.value == pytest.approx(np.percentile(model_ms, 90))
+    assert p90.low < p90.value < p90.high
+    assert p90.n == 100
+    assert timing.speedup().value == timing.speedup().low == timing.speedup().high == 2
+
+
+def test_intervals_tell_noise_between_rounds() -> None:
+    steady, wild = np.full((20, 5), 2.0), np.repeat(np.arange(1.0, 21.0)[:, None], 5, axis=1)
+
+    narrow, wide = Timing(steady, steady).percentile_ms(0.5), Timing(wild, steady).percentile_ms(0.5)
+
+    assert narrow is not None and wide is not None
+    assert narrow.low == narrow.high == 2
+    assert wide.high - wide.low > 3
+
+
+def test_the_plan_follows_the_budget_within_its_bounds() -> None:
+    assert latency._plan(0.6, pair_ms=2.0) == (30, 10)
+    assert latency._plan(0.6, pair_ms=10_000.0) == (10, 1)
+    assert latency._plan(60.0, pair_ms=0.001) == (30, 50)
+
+
+def test_both_models_are_timed_equally_often_and_settings_are_given_back() -> None:
+    model = Tiny().build("identity")
+    before = torch.get_num_threads(), gc.isenabled(), torch.is_grad_enabled()
+
+    timing = time_beside(Tiny(), model, Tiny().build("identity"), budget_s=0.01)
+
+    assert timing.model_ms.shape == timing.base_ms.shape
+    assert (timing.model_ms > 0).all()
+    assert (torch.get_num_threads(), gc.isenabled(), torch.is_grad_enabled()) == before
+
+
+def test_rows_fit_the_table_with_ordered_intervals() -> None:
+    model = Tiny().build("identity")
+
+    rows = conform(METRICS, measure_latency(Tiny(), model, model, model_id="m", budget_s=0.05)).to_pylist()
+
+    assert [row["metric"] for row in rows] == ["latency_p50_ms", "latency_p90_ms", "speedup"]
+    for row in rows:
+        assert 0 < row["ci_low"] <= row["value"] <= row["ci_high"]
+        assert (row["split"], row["slice"], row["device"]) == ("", "all", "cpu, 1 thread")
+        assert row["n"] >= 36
+
+
+def test_too_few_passes_leave_the_high_percentile_out() -> None:
+    model = Tiny().build("identity")
+
+    rows = measure_latency(Tiny(), model, model, model_id="m", budget_s=0.0)
+
+    assert [row["metric"] for row in rows] == ["latency_p50_ms", "speedup"]
