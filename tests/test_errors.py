@@ -11,6 +11,8 @@ EXAMPLES = [
     errors.UnknownNameError("accurcy", ["accuracy", "loss"]),
     errors.UnknownOperationError("magnitude_prunning", ["magnitude_pruning"]),
     errors.UnknownTaskError("digit", ["digits"]),
+    errors.UnknownSearchSpaceError("digit", ["digits"]),
+    errors.NotApplicableError("calibrate", "it has no batch norm."),
     errors.UnknownMetricError("acuracy", ["accuracy"]),
     errors.TrialFailedError("t1", "fine_tune(epochs=1)", "loss is NaN"),
     errors.StoreError("wrong"),

@@ -5,8 +5,10 @@ The fields are the single source of validation, JSON, the legend on the screen a
 
 from __future__ import annotations
 
+import inspect
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -56,6 +58,9 @@ class Operation(BaseModel, ABC):
     """A kind of compression. Subclasses are registered with `@operation("name")`, one a file.
 
     A subclass's module docstring says in its first line what it does, and names its source in a line `Source: ...`.
+
+    Fields of these names make claims that are checked after every application: `sparsity` (share of zeros in the
+    targeted weights) and `bits` (bit width of the targeted weights).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
@@ -68,6 +73,9 @@ class Operation(BaseModel, ABC):
     gives: ClassVar[Representation | None] = None
     """Representation of the model that it makes; None leaves it as it was."""
 
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
+    """Parameters that work on an ordinary model: for the documentation and the conformance suite."""
+
     @abstractmethod
     def apply(self, model: nn.Module, context: Context) -> nn.Module:
         """Compress the model.
@@ -78,7 +86,33 @@ class Operation(BaseModel, ABC):
 
         Returns:
             The compressed model, in evaluation mode.
+
+        Raises:
+            NotApplicableError: If the model has nothing that the operation could work on.
         """
+
+    def ancestors(self) -> tuple[int, ...]:
+        """Step indices of the ancestors that `apply` asks for; each is smaller than the operation's own parent's."""
+        return ()
+
+    def check(self, parent: nn.Module, child: nn.Module) -> Iterable[Finding]:
+        """What else to say about the child; runs with the checks that every operation gets."""
+        return ()
+
+    @classmethod
+    def summary(cls) -> str:
+        """What it does: the first line of its file's docstring."""
+        return _file_docstring(cls).partition("\n")[0]
+
+    @classmethod
+    def source(cls) -> str:
+        """Where it comes from: the `Source:` paragraph of its file's docstring; empty if there is none."""
+        paragraph = _file_docstring(cls).partition("Source:")[2].partition("\n\n")[0]
+        return " ".join(paragraph.split())
+
+
+def _file_docstring(kind: type) -> str:
+    return inspect.getdoc(sys.modules[kind.__module__]) or ""
 
 
 operations: Final[Registry[type[Operation]]] = Registry("cc_ray.compress", "cc_ray.operations", UnknownOperationError)

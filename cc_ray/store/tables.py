@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from cc_ray.errors import SchemaMismatchError, StoreError
 from cc_ray.recipe import identity
 from cc_ray.schema import BATCHES, SCHEMA_VERSION, TABLES, Table
-from cc_ray.store.layout import Layout
+from cc_ray.store.layout import Layout, sync_folder
 
 Rows: TypeAlias = pa.Table | list[dict[str, Any]]
 """Rows of one table: an Arrow table with its columns, or plain dictionaries."""
@@ -100,7 +100,7 @@ class Store:
             partial.mkdir(parents=True)
             for name, table in tables.items():
                 _write(table, partial / f"{name}.parquet")
-            _sync(partial)
+            sync_folder(partial)
             target.parent.mkdir(parents=True, exist_ok=True)
             return _rename_unless_there(partial, target)
         except OSError as error:
@@ -250,13 +250,5 @@ def _rename_unless_there(partial: Path, target: Path) -> bool:
         if target.exists():
             return False
         raise
-    _sync(target.parent)
+    sync_folder(target.parent)
     return True
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

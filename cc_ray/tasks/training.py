@@ -90,10 +90,11 @@ def _steps(data: Data, epochs: int, batch_size: int) -> int:
 
 
 def _zero_masks(parameters: list[nn.Parameter]) -> Masks:
-    return [(weight, (weight != 0).to(weight.dtype)) for weight in parameters if weight.dim() >= 2]
+    return [(weight, weight == 0) for weight in parameters if weight.dim() >= 2]
 
 
 @torch.no_grad()
 def _apply(masks: Masks) -> None:
-    for weight, mask in masks:
-        weight.mul_(mask)
+    for weight, zeros in masks:
+        # Not by multiplication, which leaves -0.0.
+        weight.masked_fill_(zeros, 0.0)

@@ -1,0 +1,137 @@
+"""Remove whole channels and neurons of smallest L2 norm: the model really gets smaller.
+
+Channels that a residual connection ties together go together. In transformers only the inner neurons of feed-forward
+blocks go; the hidden size and the attention heads stay.
+
+Source: Li et al., 2017, "Pruning Filters for Efficient ConvNets", https://arxiv.org/abs/1608.08710; dependencies by
+Fang et al., 2023, "DepGraph: Towards Any Structural Pruning", https://arxiv.org/abs/2301.12900
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Final
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from cc_ray.compress.base import Context, Finding, operation
+from cc_ray.compress.targets import SHOWN, Targeted, listed
+from cc_ray.errors import NotApplicableError
+
+_MIXES_CHANNELS: Final = ("ScaledDotProduct", "Bmm", "Softmax")
+"""Autograd operations after which a channel is no longer one channel: attention heads."""
+
+
+@operation("channel_pruning")
+class ChannelPruning(Targeted):
+    """Takes the same share out of every group of channels that depend on one another."""
+
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({"ratio": 0.5},)
+
+    ratio: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """Share of the channels of each group that goes, in (0, 1); at least one channel stays."""
+
+    def apply(self, model: nn.Module, context: Context) -> nn.Module:
+        """Find the groups of dependent channels, score all of them, then cut."""
+        chosen = {target.module for target in self.targets(model, context)}
+        example = context.task.data("train").inputs[:1]
+        groups = [group for group in _groups(model, example, context) if _producers(group) <= chosen]
+        if not groups:
+            raise NotApplicableError(self.name, self._nothing_to_cut())
+        cuts = [(group, self._lowest(group)) for group in groups]
+        paths = {module: path for path, module in model.named_modules()}
+        context.findings.append(_account(cuts, paths))
+        for group, channels in cuts:
+            if channels:
+                group.prune(channels)
+        self._check_runs(model, example, context)
+        return model
+
+    def check(self, parent: nn.Module, child: nn.Module) -> Iterator[Finding]:
+        """Warn where the ratio rounds to no channel at all."""
+        before, after = (sum(parameter.numel() for parameter in model.parameters()) for model in (parent, child))
+        if after == before:
+            yield Finding(
+                "not_smaller",
+                "warning",
+                f"no channel was removed: a share of {self.ratio:g} rounds to none in every group; use a larger ratio.",
+                expected=self.ratio,
+                found=0.0,
+            )
+
+    def _lowest(self, group: Any) -> list[int]:
+        """Positions of the channels of smallest norm over all tensors that carry them; of equal ones the first."""
+        norms = _norms(group)
+        count = min(round(self.ratio * len(norms)), len(norms) - 1)
+        return sorted(norms.argsort(stable=True)[:count].tolist())
+
+    def _check_runs(self, model: nn.Module, example: Tensor, context: Context) -> None:
+        try:
+            with torch.no_grad():
+                context.task.logits(model, example)
+        except RuntimeError as error:
+            raise NotApplicableError(
+                self.name,
+                f"it does not run with fewer channels, probably because its forward holds a fixed width ({error}); "
+                "exclude the layers before that place.",
+            ) from error
+
+    def _nothing_to_cut(self) -> str:
+        chosen = f" among include={listed(self.include)}" if self.include else ""
+        return (
+            f"it has no channels that could go{chosen}; outputs, hidden sizes and attention heads always stay, and "
+            "channels that layers share go only if all of these are chosen."
+        )
+
+
+def _groups(model: nn.Module, example: Tensor, context: Context) -> list[Any]:
+    """The prunable groups of channels that only go together, each with all of its channels."""
+    import torch_pruning
+
+    graph = torch_pruning.DependencyGraph()
+    with torch.enable_grad():
+        graph.build_dependency(model, example, forward_fn=context.task.logits, verbose=False)
+    return [group for group in graph.get_all_groups() if _is_prunable(group)]
+
+
+def _is_prunable(group: Any) -> bool:
+    """Whether only layers and batch norms carry the channels, and some layer takes them in."""
+    from torch_pruning import ops, prune_conv_in_channels, prune_linear_in_channels
+
+    fixed = {getattr(ops.OPTYPE, kind) for kind in ("LN", "GN", "IN", "EMBED", "PARAMETER", "MHA", "LSTM", "OUTPUT")}
+    nodes = [item.dep.target for item in group]
+    consumed = any(item.dep.handler in (prune_conv_in_channels, prune_linear_in_channels) for item in group)
+    mixed = any(name in node.name for node in nodes for name in _MIXES_CHANNELS)
+    grouped = any(node.type == ops.OPTYPE.CONV and node.module.groups > 1 for node in nodes)
+    return consumed and not mixed and not grouped and not any(node.type in fixed for node in nodes)
+
+
+def _producers(group: Any) -> set[nn.Module]:
+    """The layers that lose output channels."""
+    from torch_pruning import prune_conv_out_channels, prune_depthwise_conv_out_channels, prune_linear_out_channels
+
+    outwards = (prune_conv_out_channels, prune_depthwise_conv_out_channels, prune_linear_out_channels)
+    return {item.dep.target.module for item in group if item.dep.handler in outwards}
+
+
+def _norms(group: Any) -> Tensor:
+    """Squared L2 norm of each channel, averaged over the layers and batch norms of the group."""
+    from torch_pruning.pruner.importance import GroupMagnitudeImportance
+
+    norms: Tensor = GroupMagnitudeImportance(p=2, normalizer=None)(group)
+    return norms
+
+
+def _account(cuts: list[tuple[Any, list[int]]], paths: Mapping[nn.Module, str]) -> Finding:
+    widths = {paths[group[0].dep.target.module]: (len(group[0].idxs), len(channels)) for group, channels in cuts}
+    total, gone = (sum(counts) for counts in zip(*widths.values(), strict=True))
+    shown = [f"{path} {width} → {width - cut}" for path, (width, cut) in widths.items()][:SHOWN]
+    return Finding(
+        "channels_removed",
+        "info",
+        f"{gone} of {total} channels were removed in {len(widths)} groups of dependent layers, among them "
+        f"{', '.join(shown)}.",
+        found=gone / total,
+    )

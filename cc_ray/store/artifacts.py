@@ -1,0 +1,304 @@
+"""Models on disk: saved by content, loaded bit for bit, no code in the file.
+
+A file is written beside, synced and renamed to the SHA-256 of its bytes: it is there whole or not at all, and equal
+models share one file. What the architecture does not tell (pruned shapes, quantized tensors, tied weights, the scales
+of simulated quantization) stands in the file's own header, so that `load_model` starts from the base model as built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from cc_ray.errors import StoreError
+from cc_ray.noise import silence
+from cc_ray.store.encoding import (
+    Array,
+    Entry,
+    Parts,
+    Type,
+    encode,
+    encode_int8,
+    size_bytes,
+)
+from cc_ray.store.layout import Layout, sync_folder
+from cc_ray.store.weights import FORMAT, METADATA_KEY, ArtifactFile, Header, verify
+
+SCALE_SUFFIX: Final = "_quantization_scale"
+"""A buffer `weight_quantization_scale` beside `weight` holds the grid that the weight's values lie on."""
+
+_TYPES: Final[dict[torch.dtype, Type]] = {
+    torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32", torch.float64: "float64",
+    torch.bool: "bool", torch.uint8: "uint8", torch.int8: "int8", torch.int16: "int16", torch.int32: "int32",
+    torch.int64: "int64",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A saved model."""
+
+    digest: str
+    """SHA-256 of the file; names it."""
+    size_bytes: int
+    """Length of the file."""
+    tensor_bytes: dict[str, int]
+    """Bytes of each tensor by its name in the model, masks and scales included; all but the header's."""
+
+
+def save_model(layout: Layout, model: nn.Module) -> Artifact:
+    """Save a model's parameters and buffers, each tensor in its smallest exact encoding.
+
+    Equal models give equal bytes and therefore one file.
+
+    Raises:
+        StoreError: If a tensor is of a kind that the file cannot hold, or the disk refuses.
+    """
+    header, tensors = _encoded(model)
+    flat = {
+        f"{name}#{part}" if part else name: array for name, parts in tensors.items() for part, array in parts.items()
+    }
+    metadata = {METADATA_KEY: header.model_dump_json(exclude_defaults=True)}
+    partial = layout.partial / f"{uuid.uuid4().hex}.safetensors"
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        save_file(flat, partial, metadata)
+        size = partial.stat().st_size
+        digest = _publish(partial, layout)
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"cannot save a model below {layout.root}: {error}. Nothing was saved.") from error
+    finally:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            partial.unlink()
+    return Artifact(digest, size, {name: size_bytes(parts) for name, parts in tensors.items()})
+
+
+def load_model(layout: Layout, digest: str, model: nn.Module) -> nn.Module:
+    """Give a freshly built base model the weights, shapes and quantized tensors of a saved one.
+
+    Args:
+        layout: Paths of the store.
+        digest: The artifact's digest.
+        model: The base model's architecture; changed in place.
+
+    Returns:
+        The same model; its outputs equal those of the saved one bit for bit.
+
+    Raises:
+        StoreError: If the file is missing, damaged or was saved from another architecture.
+    """
+    file = ArtifactFile(layout, digest)
+    owners = {name: name for name in file.entries} | file.header.tied
+    _check_fit(file, owners, model)
+    slots = model.state_dict(keep_vars=True)
+    tensors = {name: _load(file, name, like=slots[name]) for name in file.entries}
+    for name, owner in owners.items():
+        _put(model, name, tensors[owner])
+        if name == owner and file.entries[owner].scaled and file.entries[owner].encoding != "int8":
+            _put_scale(model, name, _tensor(file.parts(owner)["scale"], file.entries[owner].dtype))
+    for path, groups in file.header.groups.items():
+        setattr(model.get_submodule(path), "groups", groups)  # noqa: B010 - a module's attributes are typed as tensors
+    for module in model.modules():
+        _fit(module)
+    return model
+
+
+def scale_of(module: nn.Module, tensor: str = "weight") -> Tensor | None:
+    """The step of the grid that simulated quantization put a tensor's values on; broadcasts to the tensor."""
+    return module._buffers.get(tensor + SCALE_SUFFIX)
+
+
+def set_scale(module: nn.Module, scale: Tensor | None, tensor: str = "weight") -> None:
+    """Say, or with None unsay, that a tensor's values are whole multiples of a scale."""
+    if scale is not None:
+        module.register_buffer(tensor + SCALE_SUFFIX, scale)
+    elif scale_of(module, tensor) is not None:
+        delattr(module, tensor + SCALE_SUFFIX)
+
+
+def is_int8(tensor: Tensor) -> bool:
+    """Whether torchao holds the tensor as int8 with scales."""
+    return type(tensor).__name__ == "Int8Tensor"
+
+
+def _encoded(model: nn.Module) -> tuple[Header, dict[str, Parts]]:
+    state = model.state_dict(keep_vars=True)
+    entries, tensors, tied = {}, {}, {}
+    owners: dict[int, str] = {}
+    for name, tensor in state.items():
+        if not isinstance(tensor, Tensor):
+            raise StoreError(f"'{name}' is a {type(tensor).__name__}: a model file holds tensors only.")
+        if name.endswith(SCALE_SUFFIX) and name.removesuffix(SCALE_SUFFIX) in state:
+            continue
+        if id(tensor) in owners:
+            tied[name] = owners[id(tensor)]
+            continue
+        owners[id(tensor)] = name
+        entries[name], tensors[name] = _encode(name, tensor, state.get(name + SCALE_SUFFIX))
+    told = {name: entry for name, entry in entries.items() if not _is_plain(entry)}
+    return Header(format=FORMAT, entries=told, tied=tied, groups=_groups(model)), tensors
+
+
+def _is_plain(entry: Entry) -> bool:
+    """Whether the file's own list of tensors says all there is to say."""
+    return entry.encoding == "dense" and not entry.scaled and entry.dtype != "bfloat16"
+
+
+def _encode(name: str, tensor: Tensor, scale: Tensor | None) -> tuple[Entry, Parts]:
+    if is_int8(tensor):
+        return _encode_int8(name, tensor)
+    if type(tensor) not in (Tensor, nn.Parameter) or tensor.dtype not in _TYPES or "#" in name:
+        raise StoreError(f"'{name}' is a {type(tensor).__name__} of {tensor.dtype}, which a model file cannot hold.")
+    if scale is not None and scale.dtype != tensor.dtype:
+        raise StoreError(f"'{name}' is of {tensor.dtype} and its scale of {scale.dtype}: one type is expected.")
+    return encode(_array(tensor), _TYPES[tensor.dtype], None if scale is None else _array(scale))
+
+
+def _encode_int8(name: str, tensor: Any) -> tuple[Entry, Parts]:
+    dynamic = tensor.act_quant_kwargs is not None
+    others = (tensor.act_quant_scale, tensor.act_quant_zero_point, tensor.act_pre_scale)
+    by_row = list(tensor.block_size) == [1, tensor.shape[-1]]
+    if (
+        any(other is not None for other in others)
+        or not by_row
+        or tensor.zero_point is None
+        or tensor.scale.dtype != torch.float32
+    ):
+        raise StoreError(f"'{name}' is quantized in a way that a model file cannot hold: int8 by rows is expected.")
+    if dynamic and tensor.act_quant_kwargs != _row_activations():
+        raise StoreError(f"'{name}' quantizes activations by {tensor.act_quant_kwargs}: symmetric rows are expected.")
+    parts = [_array(part) for part in (tensor.qdata, tensor.scale, tensor.zero_point)]
+    return encode_int8(*parts, dtype=_TYPES[tensor.dtype], dynamic=dynamic)
+
+
+def _row_activations() -> Any:
+    from torchao.quantization.granularity import PerRow
+    from torchao.quantization.quantize_.workflows.int8.int8_tensor import QuantizeTensorToInt8Kwargs
+
+    return QuantizeTensorToInt8Kwargs(granularity=PerRow())
+
+
+def _array(tensor: Tensor) -> Array:
+    plain = tensor.detach().cpu().contiguous()
+    return (plain.view(torch.uint16) if plain.dtype == torch.bfloat16 else plain).numpy()
+
+
+def _tensor(array: Array, dtype: Type | None = None) -> Tensor:
+    tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    return tensor.view(torch.bfloat16) if dtype == "bfloat16" else tensor
+
+
+def _groups(model: nn.Module) -> dict[str, int]:
+    return {path: m.groups for path, m in model.named_modules() if isinstance(m, _ConvNd) and m.groups > 1}
+
+
+def _publish(partial: Path, layout: Layout) -> str:
+    """Give a finished file the name of its content; of several equal ones the first stays."""
+    with partial.open("rb+") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    target = layout.artifact(digest)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not _is_whole(target):
+        os.replace(partial, target)
+        sync_folder(target.parent)
+    return digest
+
+
+def _is_whole(target: Path) -> bool:
+    """Whether the file is there and undamaged; a damaged one is replaced by its next writer."""
+    try:
+        verify(target)
+    except OSError:
+        return False
+    return True
+
+
+def _check_fit(file: ArtifactFile, owners: dict[str, str], model: nn.Module) -> None:
+    """Tensors and grouped convolutions must be those of the architecture; lengths of axes may differ."""
+    slots = model.state_dict(keep_vars=True)
+    convolutions = {path for path, module in model.named_modules() if isinstance(module, _ConvNd)}
+    wrong = set(slots) ^ set(owners) | set(file.header.groups) - convolutions | set(owners.values()) - set(file.entries)
+    wrong |= set(file.header.tied) & set(file.entries)
+    wrong |= {name for name in file.entries if name in slots and len(file.entries[name].shape) != slots[name].dim()}
+    if wrong:
+        raise StoreError(
+            f"the model file {file.path} does not fit the architecture of {len(slots)} tensors: it differs in "
+            f"{', '.join(sorted(wrong)[:5])}. Load it into the base model that it was made from."
+        )
+
+
+def _load(file: ArtifactFile, name: str, *, like: Tensor) -> Tensor:
+    entry = file.entries[name]
+    int8 = entry.encoding == "int8"
+    tensor = _load_int8(file, name) if int8 else _tensor(file.values(name), entry.dtype)
+    if not isinstance(like, nn.Parameter):
+        return tensor
+    return nn.Parameter(tensor, requires_grad=like.requires_grad and not int8)
+
+
+def _load_int8(file: ArtifactFile, name: str) -> Tensor:
+    silence()
+    from torchao.quantization import Int8Tensor
+
+    entry, parts = file.entries[name], file.parts(name)
+    tensor: Tensor = Int8Tensor(
+        _tensor(file.values(name)),
+        _tensor(parts["scale"]),
+        [1, entry.shape[-1]],
+        getattr(torch, entry.dtype),
+        zero_point=_tensor(parts["zero_point"]),
+        act_quant_kwargs=_row_activations() if entry.dynamic else None,
+    )
+    return tensor
+
+
+def _place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
+    path, _, attribute = name.rpartition(".")
+    return model.get_submodule(path), attribute
+
+
+def _put(model: nn.Module, name: str, tensor: Tensor) -> None:
+    module, attribute = _place(model, name)
+    setattr(module, attribute, tensor)
+
+
+def _put_scale(model: nn.Module, name: str, scale: Tensor) -> None:
+    module, attribute = _place(model, name)
+    set_scale(module, scale, attribute)
+
+
+_AXES: Final[dict[type[nn.Module], tuple[str, ...]]] = {
+    nn.Linear: ("out_features", "in_features"),
+    nn.Embedding: ("num_embeddings", "embedding_dim"),
+    nn.GroupNorm: ("num_channels",),
+    nn.modules.batchnorm._NormBase: ("num_features",),
+    _ConvTransposeNd: ("in_channels", "out_channels"),
+    _ConvNd: ("out_channels", "in_channels"),
+}
+"""What the lengths of a weight's axes are called on its module; the first kind that fits counts."""
+
+
+def _fit(module: nn.Module) -> None:
+    """Make a module's own numbers agree with the shape of its weight."""
+    weight = module._parameters.get("weight")
+    if weight is None:
+        return
+    if isinstance(module, nn.LayerNorm):
+        module.normalized_shape = tuple(weight.shape)
+    names = next((names for kind, names in _AXES.items() if isinstance(module, kind)), ())
+    for axis, name in enumerate(names):
+        length = weight.shape[axis]
+        setattr(module, name, length * module.groups if isinstance(module, _ConvNd) and axis == 1 else length)

@@ -1,0 +1,211 @@
+"""Model files as numpy reads them: the real values of any two models are compared without torch.
+
+A model file is safetensors: no code can be in it. Its metadata holds one JSON text, the `Header`, under `cc_ray`.
+The file's name is the SHA-256 of its bytes and is verified before anything in it is believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+from safetensors import SafetensorError, safe_open
+
+from cc_ray.errors import StoreError
+from cc_ray.store.encoding import FLOAT_TYPES, Array, Entry, Parts, decode, real_values, size_bytes
+from cc_ray.store.layout import Layout
+
+FORMAT: Final = 1
+"""Version of the model file's format: a program reads its own and older ones."""
+METADATA_KEY: Final = "cc_ray"
+
+
+class Header(BaseModel):
+    """What a model file says beyond its plain tensors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: int
+    entries: dict[str, Entry] = {}
+    """Tensors that are not simply dense, by name."""
+    tied: dict[str, str] = {}
+    """Names of tensors that are the same tensor as another, which alone is stored."""
+    groups: dict[str, PositiveInt] = {}
+    """Groups of the grouped convolutions by module path; shapes do not tell them."""
+
+
+class _Version(BaseModel):
+    """The one part of a header that every program can read."""
+
+    format: int
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One tensor of a saved model."""
+
+    values: NDArray[np.float32]
+    """Real values: dequantized, zeros filled in; in the tensor's shape."""
+    dtype: str
+    """Type of the stored values, such as `float32`, `int8` or `uint4`."""
+    stored_bytes: int
+    """Bytes on disk, masks and scales included."""
+
+
+class ArtifactFile:
+    """An opened model file whose bytes are those that its name promises.
+
+    Args:
+        layout: Paths of the store.
+        digest: SHA-256 of the file.
+
+    Raises:
+        StoreError: If it is missing, damaged, or written by a newer program.
+    """
+
+    def __init__(self, layout: Layout, digest: str) -> None:
+        self.path = layout.artifact(digest)
+        try:
+            verify(self.path)
+            self._file = _open(self.path)
+            self._keys = frozenset(self._file.keys())
+            self.header = self._header((self._file.metadata() or {}).get(METADATA_KEY, ""))
+        except FileNotFoundError:
+            raise StoreError(f"there is no model file {self.path}: it was never saved here, or removed.") from None
+        except (OSError, SafetensorError, ValidationError) as error:
+            raise self._damaged(str(error)) from error
+        self.entries = self._all_entries()
+
+    def parts(self, name: str) -> Parts:
+        """The arrays that one tensor lies in.
+
+        Raises:
+            StoreError: If one cannot be read.
+        """
+        try:
+            return {part: self._file.get_tensor(_key(name, part)) for part in self.entries[name].keys}
+        except (SafetensorError, ValueError, TypeError) as error:
+            raise self._damaged(f"tensor '{name}': {error}") from error
+
+    def values(self, name: str) -> Array:
+        """One tensor as `encoding.decode` gives it.
+
+        Raises:
+            StoreError: If its parts cannot be read or do not fit together.
+        """
+        return self._decoded(name, decode, self.parts(name))
+
+    def weight(self, name: str) -> Weight:
+        """One tensor's real values.
+
+        Raises:
+            StoreError: If its parts cannot be read or do not fit together.
+        """
+        parts = self.parts(name)
+        values = self._decoded(name, real_values, parts)
+        return Weight(values, self.entries[name].stored_type, size_bytes(parts))
+
+    def _decoded(self, name: str, decoder: Callable[[Entry, Parts], Array], parts: Parts) -> Array:
+        try:
+            return decoder(self.entries[name], parts)
+        except (ValueError, TypeError, IndexError) as error:
+            raise self._damaged(f"tensor '{name}': {error}") from error
+
+    def _header(self, text: str) -> Header:
+        version = _Version.model_validate_json(text).format
+        if version > FORMAT:
+            raise StoreError(
+                f"the model file {self.path} has format {version}; this program reads up to {FORMAT}. Upgrade cc-ray."
+            )
+        return Header.model_validate_json(text)
+
+    def _all_entries(self) -> dict[str, Entry]:
+        told = self.header.entries
+        plain = {key: self._dense(key) for key in sorted(self._keys) if "#" not in key and key not in told}
+        entries = {**plain, **told}
+        wanted = Counter(_key(name, part) for name, entry in entries.items() for part in entry.keys)
+        if wanted != Counter(self._keys):
+            raise self._damaged("its header does not account for the tensors in it")
+        return entries
+
+    def _dense(self, key: str) -> Entry:
+        part = self._file.get_slice(key)
+        dtype = _TYPES.get(part.get_dtype(), part.get_dtype())
+        try:
+            return Entry(encoding="dense", dtype=dtype, shape=tuple(part.get_shape()))
+        except ValidationError as error:
+            raise self._damaged(f"tensor '{key}' has type {dtype}") from error
+
+    def _damaged(self, reason: str) -> StoreError:
+        return StoreError(
+            f"the model file {self.path} is damaged: {' '.join(reason.split())}. Remove it and run its recipe again."
+        )
+
+
+def read_weights(layout: Layout, digest: str) -> Mapping[str, Weight]:
+    """The float tensors of a saved model by name, each read when it is asked for.
+
+    Tied tensors are there once, under the name that owns them.
+
+    Raises:
+        StoreError: If the file is missing, damaged, or written by a newer program; also while a tensor is read.
+    """
+    return _Weights(ArtifactFile(layout, digest))
+
+
+class _Weights(Mapping[str, Weight]):
+    def __init__(self, file: ArtifactFile) -> None:
+        self._file = file
+        self._names = dict.fromkeys(n for n, entry in sorted(file.entries.items()) if entry.dtype in FLOAT_TYPES)
+
+    def __getitem__(self, name: str) -> Weight:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._file.weight(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+_TYPES: Final = {
+    "F16": "float16", "F32": "float32", "F64": "float64", "BOOL": "bool", "U8": "uint8", "I8": "int8", "I16": "int16",
+    "I32": "int32", "I64": "int64",
+}  # fmt: skip
+
+
+def _open(path: Path) -> Any:
+    return safe_open(path, framework="numpy")
+
+
+def _key(name: str, part: str) -> str:
+    return f"{name}#{part}" if part else name
+
+
+def verify(path: Path) -> None:
+    """Compare a model file's bytes with the digest in its name.
+
+    Raises:
+        OSError: If it is missing, cannot be read, or is damaged.
+    """
+    state = path.stat()
+    found = _digest(path, state.st_size, state.st_mtime_ns)
+    if found != path.stem:
+        raise OSError(f"its bytes have the digest {found[:12]}..., not the one in its name")
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, size: int, modified_ns: int) -> str:
+    """SHA-256 of a file; size and time of change make the cached answer the file's own."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

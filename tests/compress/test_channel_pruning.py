@@ -1,0 +1,107 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cc_ray.compress import apply_step
+from cc_ray.errors import NotApplicableError
+from cc_ray.recipe import Step
+from tests.compress.tiny import TASK, Residual, base_model, checks, context, outputs, run
+
+
+def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
+
+
+def test_coupled_channels_go_together_and_ends_stay() -> None:
+    model = run("channel_pruning", base_model("cnn"), ratio=0.5).model
+    assert isinstance(model, Residual)
+
+    found = shapes(model)
+    assert found["stem.0.weight"] == (4, 1, 3, 3)
+    assert found["first.0.weight"] == (6, 4, 3, 3)
+    assert found["shortcut.weight"] == (6, 4, 1, 1)
+    assert found["second.0.weight"] == (6, 1, 3, 3)
+    assert found["head.weight"] == (4, 6)
+    assert sum(p.numel() for p in model.parameters()) < sum(p.numel() for p in Residual().parameters()) / 2
+
+
+def test_what_goes_has_the_smallest_norm() -> None:
+    model = base_model("mlp")
+    inner, outer = model.get_parameter("1.weight"), model.get_parameter("3.weight")
+    with torch.no_grad():
+        for channel in (2, 5, 11):
+            inner[channel] *= 0.01
+            outer[:, channel] *= 0.01
+
+    pruned = apply_step(Step("channel_pruning", {"ratio": 3 / 16}), model, context("mlp")).model
+
+    kept = [channel for channel in range(16) if channel not in (2, 5, 11)]
+    assert torch.equal(pruned.get_parameter("1.weight"), inner[kept])
+    assert torch.equal(pruned.get_parameter("3.weight"), outer[:, kept])
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_a_transformer_loses_feed_forward_neurons_only(attention: str) -> None:
+    model = base_model("vit")
+    model.set_attn_implementation(attention)  # type: ignore[operator]
+    before = shapes(model)
+
+    after = shapes(run("channel_pruning", model, ratio=0.25).model)
+
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {
+        f"vit.layers.{layer}.mlp.{name}" for layer in (0, 1) for name in ("fc1.weight", "fc1.bias", "fc2.weight")
+    }
+    assert after["vit.layers.0.mlp.fc1.weight"] == (18, 16)
+
+
+def test_exclude_keeps_whole_groups() -> None:
+    outcome = run("channel_pruning", base_model("cnn"), ratio=0.5, exclude=["shortcut"])
+
+    assert shapes(outcome.model)["first.0.weight"] == (12, 4, 3, 3)
+
+
+def test_a_ratio_that_rounds_to_nothing_is_told() -> None:
+    outcome = run("channel_pruning", base_model("cnn"), ratio=0.01)
+
+    assert "rounds to none" in checks(outcome)["not_smaller"]
+    assert "nothing_changed" in checks(outcome)
+
+
+def test_one_channel_always_stays() -> None:
+    model = run("channel_pruning", base_model("cnn"), ratio=0.99).model
+
+    assert shapes(model)["stem.0.weight"][0] == 1
+    assert outputs(model).isfinite().all()
+
+
+def test_a_model_without_inner_channels_is_refused() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4)).eval()
+
+    with pytest.raises(NotApplicableError, match="no channels that could go"):
+        run("channel_pruning", model, ratio=0.5)
+
+
+class Fixed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 6, 3, padding=1)
+        self.last = nn.Linear(6 * 64, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        scores: Tensor = self.last(self.first(inputs).view(-1, 6 * 64))
+        return scores
+
+
+def test_a_fixed_width_in_the_forward_is_named() -> None:
+    with pytest.raises(NotApplicableError, match="its forward holds a fixed width"):
+        run("channel_pruning", Fixed().eval(), ratio=0.5)
+
+
+def test_flattened_convolutions_are_followed() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.Flatten(), nn.Linear(6 * 64, 4)).eval()
+
+    pruned = run("channel_pruning", model, ratio=0.5).model
+
+    assert shapes(pruned)["2.weight"] == (4, 3 * 64)
+    assert TASK.logits(pruned, TASK.data("evaluation").inputs).shape == (48, 4)
