@@ -1,0 +1,164 @@
+"""What there is: models with their metrics, definitions, findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+
+from cc_ray.compare.asking import AMONG, Row, column, known
+from cc_ray.compare.lineage import ancestors, children
+from cc_ray.views import Views
+
+_MODELS: Final = """
+    WITH origin AS (
+        SELECT
+            model_id,
+            min(ancestor) FILTER (distance = 1) AS parent,
+            arg_max(ancestor, distance) AS root
+        FROM ancestry
+        GROUP BY model_id
+    )
+    SELECT
+        models.model_id, name, base, operation, parameters, step_index, parent, root, task_id, representation,
+        artifact, study_id, created_at, model_metrics.* EXCLUDE (model_id)
+    FROM models
+    JOIN origin USING (model_id)
+    LEFT JOIN model_metrics USING (model_id)
+    ORDER BY created_at, step_index, models.model_id
+"""
+
+_CHANGES: Final = """
+    SELECT
+        metric, coalesce(label, metric) AS label, coalesce(unit, '') AS unit,
+        coalesce(direction, 'none') AS direction, coalesce(format, 'number') AS format,
+        coalesce("primary", false) AS "primary", value,
+        ci_low AS low, ci_high AS high,
+        parent_value, value - parent_value AS parent_difference,
+        base_value, value - base_value AS base_difference
+    FROM metric_changes
+    LEFT JOIN metric_definitions USING (metric)
+    WHERE model_id = ?
+    ORDER BY "primary" DESC, metric
+"""
+
+_STATES: Final = ("finished", "failed", "running", "pending", "stopped")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """One model, with all that is known of it."""
+
+    model: Row
+    """Its row of `models`."""
+    ancestors: pa.Table
+    """Rows of `models`, from the base model to the parent."""
+    children: pa.Table
+    """Rows of `models`."""
+    metrics: pa.Table
+    """A row per metric over all instances, primary ones first: metric, label, unit, direction, format, primary, value,
+    low, high, parent_value, parent_difference, base_value, base_difference; in the metric's unit."""
+    findings: pa.Table
+    """As `findings` gives them."""
+
+
+def models(views: Views) -> pa.Table:
+    """A row per model, oldest first.
+
+    Columns: model_id, name, base, operation, parameters (JSON), step_index, parent (null for a base model), root,
+    task_id, representation, artifact, study_id, created_at; then of each metric over all instances `<metric>`,
+    `<metric>_low`, `<metric>_high`, primary metrics first.
+    """
+    found = views.sql(_MODELS)
+    names = column(views, 'SELECT metric FROM metric_definitions ORDER BY "primary" DESC, metric')
+    metrics = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+    for name in metrics:
+        if name not in found.column_names:
+            found = found.append_column(name, pa.nulls(found.num_rows, pa.float64()))
+    return found.select([*(name for name in found.column_names if name not in metrics), *metrics])
+
+
+def metric_definitions(views: Views) -> pa.Table:
+    """A row per metric, primary ones first, with the columns of `schema.METRIC_DEFINITIONS`."""
+    return views.sql('SELECT * FROM metric_definitions ORDER BY "primary" DESC, metric')
+
+
+def show(views: Views, model: str) -> ModelCard:
+    """All that is known of one model.
+
+    Raises:
+        ModelNotFoundError: If the store has no such model.
+    """
+    older, younger = ancestors(views, [model]), children(views, [model])
+    everything = models(views)
+    return ModelCard(
+        of_ids(everything, [model]).to_pylist()[0],
+        of_ids(everything, older),
+        of_ids(everything, younger),
+        views.sql(_CHANGES, [model]),
+        findings(views, [model]),
+    )
+
+
+def findings(views: Views, ids: Iterable[str] | None = None) -> pa.Table:
+    """What checks noticed, gravest first.
+
+    Columns: model_id, name, check, severity, layer, message, expected, found.
+
+    Args:
+        views: The store.
+        ids: Models; without it all of them.
+    """
+    wanted = known(views, ids) if ids is not None else column(views, "SELECT model_id FROM models")
+    text = f"""
+        SELECT model_id, name, "check", severity, layer, message, expected, "found"
+        FROM findings
+        JOIN models USING (model_id)
+        WHERE model_id {AMONG}
+        ORDER BY list_position(['error', 'warning', 'info'], severity), created_at, model_id, "check", layer
+    """
+    return views.sql(text, [wanted])
+
+
+def studies(views: Views) -> pa.Table:
+    """A row per study in its last state, newest first, with the columns of the view and counts.
+
+    The counts: trials, finished, failed, running, pending, stopped (trials by their last state), models (that the
+    trials ended in), steps_run, steps_reused.
+    """
+    states = ", ".join(f"count(trial_id) FILTER (trials.state = '{state}') AS {state}" for state in _STATES)
+    return views.sql(f"""
+        SELECT
+            studies.*, count(trial_id) AS trials, {states}, count(DISTINCT model_id) AS models,
+            coalesce(sum(steps_run), 0)::BIGINT AS steps_run, coalesce(sum(steps_reused), 0)::BIGINT AS steps_reused
+        FROM studies
+        LEFT JOIN trials USING (study_id)
+        GROUP BY ALL
+        ORDER BY started_at DESC, study_id
+    """)
+
+
+def trials(views: Views, study: str) -> pa.Table:
+    """A row per trial of a study in its last state, in order of that change, with the columns of the view."""
+    return views.sql('SELECT * FROM trials WHERE study_id = ? ORDER BY "at", trial_id', [study])
+
+
+def repeated_steps(views: Views) -> pa.Table:
+    """Steps that ran to their end more than once; none where work was shared as it should.
+
+    Columns: model_id, name (null if no such model was published), kind, executions, studies.
+    """
+    return views.sql("""
+        SELECT model_id, name, kind, executions, studies
+        FROM repeated_steps
+        LEFT JOIN models USING (model_id)
+        ORDER BY executions DESC, model_id, kind
+    """)
+
+
+def of_ids(table: pa.Table, ids: Iterable[str]) -> pa.Table:
+    """Rows of a table that has one row per model_id, in the order of the ids."""
+    position = {model_id: index for index, model_id in enumerate(table["model_id"].to_pylist())}
+    return table.take(pa.array([position[model_id] for model_id in ids], pa.int64()))

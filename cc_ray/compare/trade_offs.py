@@ -1,0 +1,135 @@
+"""Which models are the best compromises between several metrics."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cc_ray.compare.asking import column, known, one_task, rows
+from cc_ray.compare.models import models, of_ids
+from cc_ray.errors import NotComparableError
+from cc_ray.views import Views
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+_SIGN: Final = {"higher": -1.0, "lower": 1.0}
+
+
+def front(views: Views, objectives: Sequence[str] | Mapping[str, str], *, ids: Iterable[str] | None = None) -> pa.Table:
+    """Find the models that no other one beats on every objective.
+
+    A dominates B where A is at least as good on every objective and better on one. Where intervals are to separate, A's
+    worse ends must do so against B's better ends; a metric without interval is its own ends. A model that lacks one of
+    the objectives, or has NaN there, neither dominates nor is on a front.
+
+    Args:
+        views: The store.
+        objectives: Metrics, judged by their definition's direction; or direction (higher, lower) by metric.
+        ids: Models to choose from; without it all of them.
+
+    Returns:
+        Columns: model_id, name, of each objective `<metric>`, `<metric>_low`, `<metric>_high`; on_front (by values),
+        on_front_interval (not dominated with intervals separating). Sorted by the first objective, best first.
+
+    Raises:
+        NotComparableError: If there is no objective, one is unknown or no value of it is better, or the models are of
+            several tasks.
+        ModelNotFoundError: If the store has no model of one of the ids.
+    """
+    signs = _signs(views, objectives)
+    chosen = known(views, ids) if ids is not None else column(views, "SELECT model_id FROM models")
+    one_task(views, chosen)
+    table = of_ids(models(views), chosen).select(["model_id", "name", *_columns(signs)])
+    values, low, high = (_array(table, signs, end) for end in ("", "_low", "_high"))
+    complete = ~np.isnan(values).any(axis=1)
+    low, high = np.where(np.isnan(low), values, low), np.where(np.isnan(high), values, high)
+    better, worse = np.minimum(low, high), np.maximum(low, high)
+    table = table.append_column("on_front", pa.array(not_dominated(values, values) & complete))
+    table = table.append_column("on_front_interval", pa.array(not_dominated(worse, better) & complete))
+    order = np.lexsort((table["model_id"].to_numpy(zero_copy_only=False).astype(str), values[:, 0]))
+    return table.take(pa.array(order))
+
+
+def recommendations(
+    views: Views, objectives: Sequence[str] | Mapping[str, str], *, study: str | None = None
+) -> pa.Table:
+    """The trade-off front of a study's models, each beside the base model that it came from.
+
+    Args:
+        views: The store.
+        objectives: As `front` takes them.
+        study: Only models that this study's trials made or passed; without it all models.
+
+    Returns:
+        The rows on the front by values, with the columns of `front` except those two that say so, and of each objective
+        `<metric>_base` (the base model's value) and `<metric>_change` (value - base value).
+
+    Raises:
+        NotComparableError: As `front` does.
+    """
+    found = front(views, objectives, ids=None if study is None else _of_study(views, study))
+    found = found.filter(found["on_front"]).drop_columns(["on_front", "on_front_interval"])
+    everything = models(views)
+    root = dict(zip(everything["model_id"].to_pylist(), everything["root"].to_pylist(), strict=True))
+    bases = of_ids(everything, [root[model_id] for model_id in found["model_id"].to_pylist()])
+    for metric in list(objectives):
+        base, value = (np.asarray(table[metric].to_pylist(), float) for table in (bases, found))
+        found = found.append_column(f"{metric}_base", pa.array(base, from_pandas=True))
+        found = found.append_column(f"{metric}_change", pa.array(value - base, from_pandas=True))
+    return found
+
+
+def not_dominated(ends: Floats, others: Floats) -> Flags:
+    """Whether no row's `ends` beat a row's `others`; smaller is better in every column.
+
+    Args:
+        ends: What a row dominates with, (models, objectives).
+        others: What a row is dominated in, (models, objectives); at most `ends`.
+    """
+    free = np.ones(len(others), bool)
+    for index, other in enumerate(others):
+        beats = (ends <= other).all(axis=1) & (ends < other).any(axis=1)
+        free[index] = not beats.any()
+    return free
+
+
+def _signs(views: Views, objectives: Sequence[str] | Mapping[str, str]) -> dict[str, float]:
+    if not objectives:
+        raise NotComparableError("no objective is named: a trade-off needs at least one metric.")
+    defined = {row["metric"]: row["direction"] for row in rows(views, "FROM metric_definitions")}
+    for metric in objectives:
+        if metric not in defined:
+            raise NotComparableError(_unknown(metric, list(defined)))
+    given = objectives if isinstance(objectives, Mapping) else {metric: defined[metric] for metric in objectives}
+    for metric, direction in given.items():
+        if direction not in _SIGN:
+            raise NotComparableError(
+                f"objective '{metric}' has the direction '{direction}': no value of it is better. Allowed: higher, "
+                "lower."
+            )
+    return {metric: _SIGN[direction] for metric, direction in given.items()}
+
+
+def _unknown(metric: str, defined: list[str]) -> str:
+    nearest = difflib.get_close_matches(metric, defined, n=1)
+    hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+    return f"no metric '{metric}': {hint}The store has {', '.join(sorted(defined)) or 'none'}."
+
+
+def _columns(signs: Mapping[str, float]) -> list[str]:
+    return [f"{metric}{end}" for metric in signs for end in ("", "_low", "_high")]
+
+
+def _array(table: pa.Table, signs: Mapping[str, float], end: str) -> Floats:
+    return np.stack([sign * np.asarray(table[metric + end].to_pylist(), float) for metric, sign in signs.items()], 1)
+
+
+def _of_study(views: Views, study: str) -> list[str]:
+    text = "SELECT DISTINCT ancestor FROM ancestry JOIN trials USING (model_id) WHERE study_id = ?"
+    return column(views, text, [study])

@@ -1,0 +1,1 @@
+"""Measurements and the stores they are made on."""
