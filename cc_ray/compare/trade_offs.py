@@ -10,14 +10,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cc_ray.compare.asking import column, known, one_task, rows
+from cc_ray.compare.asking import Row, column, known, marks, one_task, rows
 from cc_ray.compare.models import models, of_ids
+from cc_ray.compare.statistics import paired_bootstrap
 from cc_ray.errors import NotComparableError
 from cc_ray.views import Views
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+_COUNTS: Final = ("lost", "gained", "n")
 _SIGN: Final = {"higher": -1.0, "lower": 1.0}
 
 
@@ -57,7 +59,12 @@ def front(views: Views, objectives: Sequence[str] | Mapping[str, str], *, ids: I
 
 
 def recommendations(
-    views: Views, objectives: Sequence[str] | Mapping[str, str], *, study: str | None = None
+    views: Views,
+    objectives: Sequence[str] | Mapping[str, str],
+    *,
+    study: str | None = None,
+    at_most: Mapping[str, float] | None = None,
+    at_least: Mapping[str, float] | None = None,
 ) -> pa.Table:
     """The trade-off front of a study's models, each beside the base model that it came from.
 
@@ -65,24 +72,30 @@ def recommendations(
         views: The store.
         objectives: As `front` takes them.
         study: Only models that this study's trials made or passed; without it all models.
+        at_most: Upper bounds by metric; models beyond one, or without the metric, are left out.
+        at_least: Lower bounds by metric.
 
     Returns:
         The rows on the front by values, with the columns of `front` except those two that say so, and of each objective
-        `<metric>_base` (the base model's value) and `<metric>_change` (value - base value).
+        `<metric>_base` (the base model's value) and `<metric>_change` (value - base value); for accuracy also
+        `accuracy_change_low` and `accuracy_change_high` (paired bootstrap over the instances).
 
     Raises:
         NotComparableError: As `front` does.
     """
-    found = front(views, objectives, ids=None if study is None else _of_study(views, study))
-    found = found.filter(found["on_front"]).drop_columns(["on_front", "on_front_interval"])
     everything = models(views)
+    candidates = everything if study is None else of_ids(everything, _of_study(views, study))
+    within = [row["model_id"] for row in candidates.to_pylist() if _keeps(row, at_most or {}, at_least or {})]
+    found = front(views, objectives, ids=within)
+    found = found.filter(found["on_front"]).drop_columns(["on_front", "on_front_interval"])
     root = dict(zip(everything["model_id"].to_pylist(), everything["root"].to_pylist(), strict=True))
-    bases = of_ids(everything, [root[model_id] for model_id in found["model_id"].to_pylist()])
+    roots = [root[model_id] for model_id in found["model_id"].to_pylist()]
+    bases = of_ids(everything, roots)
     for metric in list(objectives):
         base, value = (np.asarray(table[metric].to_pylist(), float) for table in (bases, found))
         found = found.append_column(f"{metric}_base", pa.array(base, from_pandas=True))
         found = found.append_column(f"{metric}_change", pa.array(value - base, from_pandas=True))
-    return found
+    return _with_paired_interval(views, found, roots) if "accuracy" in objectives else found
 
 
 def not_dominated(ends: Floats, others: Floats) -> Flags:
@@ -97,6 +110,28 @@ def not_dominated(ends: Floats, others: Floats) -> Flags:
         beats = (ends <= other).all(axis=1) & (ends < other).any(axis=1)
         free[index] = not beats.any()
     return free
+
+
+def _keeps(row: Row, at_most: Mapping[str, float], at_least: Mapping[str, float]) -> bool:
+    """Whether a model keeps to all bounds; one that lacks a metric does not keep to its bound."""
+    below = all(row.get(metric) is not None and row[metric] <= limit for metric, limit in at_most.items())
+    return below and all(row.get(metric) is not None and row[metric] >= limit for metric, limit in at_least.items())
+
+
+def _with_paired_interval(views: Views, found: pa.Table, roots: Sequence[str]) -> pa.Table:
+    ids = found["model_id"].to_pylist()
+    counts = {}
+    for root in dict.fromkeys(roots):
+        own = [model_id for model_id, its in zip(ids, roots, strict=True) if its == root]
+        text = f"SELECT model_id, lost, gained, n FROM behaviours WHERE base_id = ? AND model_id IN {marks(own)}"
+        counts |= {row["model_id"]: row for row in rows(views, text, [root, *own])}
+    answered = [model_id for model_id in ids if model_id in counts]
+    lost, gained, n = (np.array([counts[model_id][name] for model_id in answered], int) for name in _COUNTS)
+    ends = dict(zip(answered, zip(*paired_bootstrap(lost, gained, n), strict=True), strict=True))
+    for place, end in enumerate(("low", "high")):
+        values = [ends[model_id][place] if model_id in ends else None for model_id in ids]
+        found = found.append_column(f"accuracy_change_{end}", pa.array(values, pa.float64()))
+    return found
 
 
 def _signs(views: Views, objectives: Sequence[str] | Mapping[str, str]) -> dict[str, float]:

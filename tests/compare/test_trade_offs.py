@@ -154,5 +154,41 @@ def test_recommendations_stand_beside_their_base(tmp_path: Path) -> None:
     assert found[1]["accuracy_base"] == 0.9
     assert found[1]["accuracy_change"] == pytest.approx(-0.1)
     assert found[1]["size_bytes_change"] == -60.0
+    assert found[1]["accuracy_change_low"] is None
     whole = recommendations(open_views(tmp_path), ["accuracy", "size_bytes"])
     assert whole["model_id"].to_pylist() == ["other"]
+
+
+def test_recommendations_keep_to_bounds(tmp_path: Path) -> None:
+    store = new_store(tmp_path, directions=DIRECTIONS)
+    add_model(store, "base", metrics={"accuracy": 0.9, "size_bytes": 100.0})
+    add_model(store, "child", parent="base", steps=[Step("tune")], metrics={"accuracy": 0.8, "size_bytes": 40.0})
+    add_model(store, "other", parent="base", steps=[Step("cut")], metrics={"accuracy": 0.5, "size_bytes": 10.0})
+    add_model(store, "unmeasured", parent="base", steps=[Step("loose")], metrics={"accuracy": 0.5})
+
+    found = recommendations(
+        open_views(tmp_path), ["accuracy", "size_bytes"], at_most={"size_bytes": 50}, at_least={"accuracy": 0.6}
+    )
+
+    assert found["model_id"].to_pylist() == ["child"]
+
+
+def test_the_change_of_accuracy_has_its_paired_interval(tmp_path: Path) -> None:
+    store = new_store(tmp_path, directions=DIRECTIONS)
+    right, wrong = [0.8, 0.1, 0.1], [0.1, 0.8, 0.1]
+    labels = [0] * 100
+    add_model(
+        store,
+        "base",
+        metrics={"accuracy": 0.9, "size_bytes": 9.0},
+        labels=labels,
+        probabilities=[right] * 90 + [wrong] * 10,
+    )
+    add_model(store, "child", parent="base", steps=[Step("cut")], metrics={"accuracy": 0.7, "size_bytes": 1.0},
+              labels=labels, probabilities=[right] * 70 + [wrong] * 30)  # fmt: skip
+
+    rows = recommendations(open_views(tmp_path), ["accuracy", "size_bytes"]).to_pylist()
+
+    changes = {row["model_id"]: (row["accuracy_change_low"], row["accuracy_change_high"]) for row in rows}
+    assert changes["base"] == (0.0, 0.0)
+    assert -0.30 < changes["child"][0] < -0.2 < changes["child"][1] < -0.1

@@ -1,0 +1,63 @@
+"""How numbers are written for people, the same in the terminal and on the screen."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+NOTHING: Final = "–"
+"""Stands where there is no value."""
+
+_BYTES: Final = ("B", "kB", "MB", "GB", "TB")
+_COUNTS: Final = ("", "k", "M", "G", "T")
+
+
+def format_value(value: float | None, kind: str) -> str:
+    """Write a metric's value in a few characters, with its unit.
+
+    Args:
+        value: In the metric's own unit; shares are in [0, 1].
+        kind: The metric definition's `format`: percent, bytes, count, ms, bits or number.
+    """
+    if value is None or math.isnan(value):
+        return NOTHING
+    if value < 0:
+        return f"−{format_value(-value, kind)}"
+    if kind == "percent":
+        return f"{100 * value:.1f} %"
+    if kind == "bytes":
+        return _scaled(value, _BYTES)
+    if kind == "count":
+        return _scaled(value, _COUNTS).rstrip()
+    if kind == "ms":
+        return f"{value:.3g} ms" if abs(value) < 1000 else f"{value:,.0f} ms"
+    if kind == "bits":
+        return f"{value:.3g} bits"
+    return f"{value:.3g}"
+
+
+def format_change(value: float | None, kind: str) -> str:
+    """Write the difference of two values with its sign; percentages differ in points."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    sign = "+" if value > 0 else "−" if value < 0 else "±"
+    written = format_value(abs(value), kind)
+    return sign + (written.replace(" %", " points") if kind == "percent" else written)
+
+
+def format_interval(low: float | None, high: float | None, kind: str) -> str:
+    """Write an interval as `low to high`, or nothing where there is none."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return ""
+    written = [format_value(end, kind) for end in (low, high)]
+    units = {end.partition(" ")[2] for end in written}
+    return f"{written[0].partition(' ')[0] if len(units) == 1 else written[0]} to {written[1]}"
+
+
+def _scaled(value: float, units: tuple[str, ...]) -> str:
+    power = 0
+    while abs(value) >= 999.5 and power < len(units) - 1:
+        value /= 1000
+        power += 1
+    digits = 0 if power == 0 and value == int(value) else max(0, 2 - len(str(int(abs(value)))) + 1)
+    return f"{value:.{digits}f} {units[power]}"
