@@ -120,13 +120,13 @@ def _keeps(row: Row, at_most: Mapping[str, float], at_least: Mapping[str, float]
 
 def _with_paired_interval(views: Views, found: pa.Table, roots: Sequence[str]) -> pa.Table:
     ids = found["model_id"].to_pylist()
-    counts = {}
+    counts: dict[str, Row] = {}
     for root in dict.fromkeys(roots):
         own = [model_id for model_id, its in zip(ids, roots, strict=True) if its == root]
         text = f"SELECT model_id, lost, gained, n FROM behaviours WHERE base_id = ? AND model_id IN {marks(own)}"
         counts |= {row["model_id"]: row for row in rows(views, text, [root, *own])}
     answered = [model_id for model_id in ids if model_id in counts]
-    lost, gained, n = (np.array([counts[model_id][name] for model_id in answered], int) for name in _COUNTS)
+    lost, gained, n = (np.array([counts[model_id][name] for model_id in answered], np.int64) for name in _COUNTS)
     ends = dict(zip(answered, zip(*paired_bootstrap(lost, gained, n), strict=True), strict=True))
     for place, end in enumerate(("low", "high")):
         values = [ends[model_id][place] if model_id in ends else None for model_id in ids]
