@@ -1,1 +1,34 @@
-"""CC-Ray: explore, record and compare compressed models."""
+"""CC-Ray: explore, record and compare compressed models.
+
+import cc_ray
+
+store = cc_ray.open("cc-ray-store")
+store.models()
+store.sql("SELECT ...")
+store.compare([...])
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cc_ray.notebook import Notebook
+
+__all__ = ["open"]
+
+
+def open(store: Path | str | None = None) -> Notebook:
+    """Open a store for questions.
+
+    Args:
+        store: The store's folder; without it `CC_RAY_STORE`, else `./cc-ray-store`.
+
+    Raises:
+        StoreError: If the folder is not a store.
+    """
+    # Imported here, so that the command line starts without DuckDB.
+    from cc_ray.notebook import Notebook
+
+    return Notebook(store)

@@ -46,7 +46,8 @@ class Step:
         return hash(canonical_json(self.to_json()))
 
     def __str__(self) -> str:
-        values = ", ".join(f"{name}={_short(value)}" for name, value in self.parameters.items())
+        said = {name: value for name, value in self.parameters.items() if value not in ([], ())}
+        values = ", ".join(f"{name}={_short(value)}" for name, value in said.items())
         return f"{self.operation}({values})"
 
     def to_json(self) -> dict[str, Any]:
@@ -112,5 +113,5 @@ def _short(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
-        return "|".join(str(item) for item in value) or "none"
+        return "|".join(str(item) for item in value)
     return str(value)

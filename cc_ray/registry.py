@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
@@ -32,6 +33,7 @@ class Registry(Generic[Member]):
         self._unknown = unknown
         self._members: dict[str, Member] = {}
         self._filled = False
+        self._lock = threading.RLock()
 
     def register(self, name: str) -> Callable[[Member], Member]:
         """Return a decorator that files its object under `name`.
@@ -64,11 +66,13 @@ class Registry(Generic[Member]):
         return [(name, self._members[name]) for name in self]
 
     def _fill(self) -> None:
-        if self._filled:
-            return
-        self._filled = True
-        home = importlib.import_module(self._home)
-        for module in pkgutil.iter_modules(home.__path__, f"{self._home}."):
-            importlib.import_module(module.name)
-        for entry in entry_points(group=self._group):
-            entry.load()
+        # Other threads wait until all is there; the modules that are being imported may ask again.
+        with self._lock:
+            if self._filled:
+                return
+            self._filled = True
+            home = importlib.import_module(self._home)
+            for module in pkgutil.iter_modules(home.__path__, f"{self._home}."):
+                importlib.import_module(module.name)
+            for entry in entry_points(group=self._group):
+                entry.load()

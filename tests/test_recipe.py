@@ -59,6 +59,6 @@ def test_nan_has_no_canonical_form() -> None:
 
 
 def test_a_recipe_reads_like_a_sentence() -> None:
-    recipe = Recipe("resnet", (PRUNE, Step("restore", {"include": ("*.norm", "head")})))
+    recipe = Recipe("resnet", (PRUNE, Step("restore", {"include": ("*.norm", "head"), "exclude": []})))
 
     assert str(recipe) == "resnet → magnitude_pruning(sparsity=0.5, scope=global) → restore(include=*.norm|head)"

@@ -1,0 +1,1 @@
+"""How CC-Ray looks in a terminal."""

@@ -1,0 +1,234 @@
+"""Answers about models in a terminal: lists, one model, comparisons, what to ship, the operations."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.text import Text
+
+from cc_ray.terminal.tables import cell, grid, heading, screen
+from cc_ray.wording import NOTHING, format_change, format_interval, format_value
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pydantic.fields import FieldInfo
+
+    from cc_ray.compare import Comparison, ModelCard
+    from cc_ray.compress import Operation
+
+ID_DIGITS: Final = 8
+"""How much of an identity is shown: enough to name a model."""
+SIGNIFICANT: Final = 0.05
+"""Largest p-value that is marked."""
+STYLES: Final = {"error": "bold red", "warning": "yellow", "info": "dim"}
+"""Styles by severity of a finding."""
+Definitions = Mapping[str, Mapping[str, Any]]
+"""Metric definitions by metric."""
+
+
+def show_models(models: pa.Table, definitions: Definitions, *, primary_only: bool) -> None:
+    """List models with the metrics that they have."""
+    shown = [
+        metric
+        for metric, definition in definitions.items()
+        if metric in models.column_names and (definition["primary"] or not primary_only)
+    ]
+    drawn = grid("model", *(f">{definitions[metric]['label']}" for metric in shown), "recipe")
+    for row in models.to_pylist():
+        values = (format_value(row[metric], definitions[metric]["format"]) for metric in shown)
+        drawn.add_row(row["model_id"][:ID_DIGITS], *values, _recipe(row["name"]))
+    screen.print(drawn)
+
+
+def show_card(card: ModelCard) -> None:
+    """Draw one model: lineage, metrics against parent and base, findings."""
+    model = card.model
+    screen.print(Text(model["name"], style="bold"), soft_wrap=True)
+    screen.print(Text(model["model_id"], style="dim"))
+    for older in card.ancestors.to_pylist():
+        screen.print(_relative("from", older), soft_wrap=True)
+    for younger in card.children.to_pylist():
+        screen.print(_relative("to  ", younger), soft_wrap=True)
+    drawn = grid("metric", ">value", "95 % interval", ">against parent", ">against base")
+    for row in card.metrics.to_pylist():
+        kind = row["format"]
+        changes = (format_change(row[f"{other}_difference"], kind) for other in ("parent", "base"))
+        interval = format_interval(row["low"], row["high"], kind)
+        drawn.add_row(row["label"], format_value(row["value"], kind), interval, *changes)
+    screen.print(drawn)
+    show_findings(card.findings)
+
+
+def show_findings(findings: pa.Table) -> None:
+    """List what checks noticed."""
+    for row in findings.to_pylist():
+        place = f"{row['layer']}: " if row["layer"] else ""
+        screen.print(
+            Text.assemble((row["severity"], STYLES[row["severity"]]), f" {place}{row['message']}"), soft_wrap=True
+        )
+
+
+def show_findings_by_check(findings: pa.Table) -> None:
+    """Say which warnings and errors there are: per check, how many models and one message."""
+    checks: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in findings.to_pylist():
+        if row["severity"] != "info":
+            checks.setdefault((row["severity"], row["check"]), []).append(row)
+    if checks:
+        heading("What the checks noticed (cc-ray show MODEL tells all of a model)")
+    for (severity, check), rows in checks.items():
+        models = len({row["model_id"] for row in rows})
+        example = f" {check}, {models} model{'s' if models > 1 else ''}, as {rows[0]['model_id'][:ID_DIGITS]}: "
+        screen.print(Text.assemble((severity, STYLES[severity]), example, rows[0]["message"]), soft_wrap=True)
+
+
+def show_comparison(comparison: Comparison, definitions: Definitions) -> None:
+    """Draw models against a base: metrics, behaviours, classes, layers."""
+    _show_metrics(comparison, definitions)
+    heading("Behaviours")
+    drawn = grid(
+        "model", ">accuracy", ">change", "95 % interval", ">p", ">flips", ">lost", ">gained", ">agreement", ">mean KL"
+    )
+    for row in comparison.behaviours.to_pylist():
+        drawn.add_row(row["model_id"][:ID_DIGITS], *_behaviour(row))
+    screen.print(drawn)
+    _show_classes(comparison)
+    _show_layers(comparison)
+
+
+def show_recommendations(front: pa.Table, definitions: Definitions, objectives: Iterable[str]) -> None:
+    """Draw the trade-off front: values, intervals and changes against each model's own base."""
+    metrics = list(objectives)
+    headings = [text for metric in metrics for text in (f">{definitions[metric]['label']}", ">against base")]
+    heading(f"Trade-off front: {front.num_rows} models to choose from")
+    drawn = grid("model", *headings, "recipe")
+    for row in front.to_pylist():
+        cells = [text for metric in metrics for text in _objective(row, metric, definitions[metric])]
+        drawn.add_row(row["model_id"][:ID_DIGITS], *cells, _recipe(row["name"]))
+    screen.print(drawn)
+
+
+def show_operations(operations: Iterable[tuple[str, type[Operation]]]) -> None:
+    """List operations with their parameters."""
+    for name, kind in operations:
+        screen.print(Text.assemble((name, "bold"), f"  {summary(kind)}"), soft_wrap=True)
+        for field, info in kind.model_fields.items():
+            meaning = " ".join((info.description or "").split())
+            screen.print(Text(f"    {field} ({_default(info)}): {meaning}"), soft_wrap=True)
+
+
+def operations_markdown(operations: Iterable[tuple[str, type[Operation]]]) -> str:
+    """The operations as the table that the README shows."""
+    lines = ["| operation | what it does | parameters |", "|---|---|---|"]
+    for name, kind in operations:
+        parameters = ", ".join(f"`{field}` ({_default(info)})" for field, info in kind.model_fields.items())
+        lines.append(f"| `{name}` | {summary(kind)} | {parameters or 'none'} |")
+    return "\n".join(lines)
+
+
+def summary(kind: type[Operation]) -> str:
+    """What an operation does: the first line of its file."""
+    return (sys.modules[kind.__module__].__doc__ or kind.__name__).splitlines()[0]
+
+
+def _default(info: FieldInfo) -> str:
+    return "required" if info.is_required() else cell(info.default) or "none"
+
+
+def _relative(word: str, row: Mapping[str, Any]) -> Text:
+    return Text.assemble((f"  {word} ", "dim"), row["model_id"][:ID_DIGITS], f"  {row['name']}")
+
+
+def _recipe(name: str) -> Text:
+    return Text(name, overflow="fold")
+
+
+def _behaviour(row: Mapping[str, Any]) -> list[str]:
+    return [
+        format_value(row["accuracy"], "percent"),
+        format_change(row["difference"], "percent"),
+        format_interval(row["difference_low"], row["difference_high"], "percent"),
+        f"{row['mcnemar_p']:.2g}",
+        format_value(row["flips"], "percent"),
+        str(row["lost"]),
+        str(row["gained"]),
+        format_value(row["agreement"], "percent"),
+        f"{row['kl_mean']:.3g}",
+    ]
+
+
+def _objective(row: Mapping[str, Any], metric: str, definition: Mapping[str, Any]) -> tuple[str, str]:
+    kind = definition["format"]
+    interval = format_interval(row[f"{metric}_low"], row[f"{metric}_high"], kind)
+    value = format_value(row[metric], kind) + (f"\n{interval}" if interval else "")
+    if kind == "percent":
+        change = format_change(row[f"{metric}_change"], kind)
+    else:
+        change = _factor(row[metric], row[f"{metric}_base"])
+    low, high = row.get(f"{metric}_change_low"), row.get(f"{metric}_change_high")
+    return value, change + (f"\n{format_interval(low, high, kind)}" if low is not None else "")
+
+
+def _factor(value: float | None, base: float | None) -> str:
+    if not value or not base:
+        return NOTHING
+    return f"{base / value:.3g}× less" if value <= base else f"{value / base:.3g}× more"
+
+
+def _show_metrics(comparison: Comparison, definitions: Definitions) -> None:
+    ids = [comparison.base, *comparison.ids]
+    rows = comparison.metrics.to_pylist()
+    names = {row["model_id"]: row["name"] for row in rows}
+    for model_id in ids:
+        role = "base " if model_id == comparison.base else "     "
+        screen.print(
+            Text.assemble((role, "dim"), (model_id[:ID_DIGITS], "bold"), f"  {names[model_id]}"), soft_wrap=True
+        )
+    values = {(row["metric"], row["model_id"]): row for row in rows}
+    heading("Metrics, with the change against the base")
+    drawn = grid("metric", *(f">{model_id[:ID_DIGITS]}" for model_id in ids))
+    for metric, definition in definitions.items():
+        cells = [_changed(values.get((metric, model_id)), comparison.base) for model_id in ids]
+        drawn.add_row(definition["label"], *cells)
+    screen.print(drawn)
+
+
+def _changed(row: Mapping[str, Any] | None, base: str) -> str:
+    if row is None:
+        return NOTHING
+    value = format_value(row["value"], row["format"])
+    if row["model_id"] == base:
+        return value
+    return f"{value} ({format_change(row['difference'], row['format'])})"
+
+
+def _show_classes(comparison: Comparison) -> None:
+    rows = comparison.classes.to_pylist()
+    heading("Change of accuracy by class (* where p < 0.05 after correction over the classes)")
+    drawn = grid("class", ">instances", *(f">{model_id[:ID_DIGITS]}" for model_id in comparison.ids))
+    labels = {row["label"]: row for row in rows}
+    for label, first in sorted(labels.items()):
+        found = {row["model_id"]: row for row in rows if row["label"] == label}
+        drawn.add_row(
+            first["label_name"], str(first["n"]), *(_class(found.get(model_id)) for model_id in comparison.ids)
+        )
+    screen.print(drawn)
+
+
+def _class(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return NOTHING
+    return format_change(row["difference"], "percent") + ("*" if row["holm_p"] < SIGNIFICANT else " ")
+
+
+def _show_layers(comparison: Comparison) -> None:
+    heading("Layers that changed most")
+    drawn = grid("model", "layer", ">relative change", ">SQNR", ">sparsity", ">bits")
+    for row in comparison.layers.to_pylist():
+        change = "reshaped" if row["unmatched_parameters"] else format_value(row["relative_change"], "percent")
+        sqnr = NOTHING if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f} dB"
+        cells = (change, sqnr, format_value(row["sparsity"], "percent"), format_value(row["effective_bits"], "number"))
+        drawn.add_row(row["model_id"][:ID_DIGITS], row["path"], *cells)
+    screen.print(drawn)

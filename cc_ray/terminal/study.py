@@ -1,0 +1,120 @@
+"""A study in a terminal: its plan, its progress while it runs, how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from cc_ray.terminal.tables import duration, grid, notices, screen
+from cc_ray.wording import format_value
+
+if TYPE_CHECKING:
+    from cc_ray.search.plan import Plan
+    from cc_ray.search.progress import Best, Failure, Progress, StudySummary
+
+BAR_LENGTH: Final = 24
+LINE_EVERY_S: Final = 15.0
+"""How often a line is written where nothing can be drawn in place."""
+
+
+def show_plan(plan: Plan) -> None:
+    """Say what the next run of a search space does."""
+    screen.print(
+        Text.assemble(
+            (plan.study_id, "bold"),
+            f": {plan.trials} trials, {plan.trials_to_run} to run. {plan.unique_steps} distinct models ",
+            f"({plan.shared} steps shared between recipes), {plan.known} in the store, ",
+            (f"{plan.to_run} to make", "bold"),
+            ".",
+        )
+    )
+    if plan.trials_to_run:
+        about = "about" if plan.exact else "roughly (the search decides on the way)"
+        size = format_value(plan.estimated_bytes, "bytes")
+        screen.print(f"Estimate: {about} {duration(plan.estimated_s)}, {size} on disk.")
+
+
+def show_planned_operations(plan: Plan) -> None:
+    """Draw the plan by operation."""
+    drawn = grid("operation", ">steps", ">to make", ">each takes", ">each holds", "estimated from")
+    for entry in plan.by_operation:
+        size, source = format_value(entry.step_bytes, "bytes"), "earlier steps" if entry.known else "a default"
+        step_s = duration(entry.step_s)
+        drawn.add_row(entry.operation, str(entry.steps), str(entry.to_run), step_s, size, source)
+    screen.print(drawn)
+
+
+def show_summary(summary: StudySummary, store: Path) -> None:
+    """Say how a study's session ended and what failed."""
+    progress = summary.progress
+    figures = (
+        f" {summary.state} in {duration(progress.elapsed_s)}: {progress.models_done} models made, "
+        f"{progress.models_reused} reused, {progress.trials_failed} trials failed. Store: {store}"
+    )
+    screen.print(Text.assemble((summary.study_id, "bold"), figures), soft_wrap=True)
+    for failure in summary.failures:
+        screen.print(_failure(failure), soft_wrap=True)
+    if summary.failures:
+        screen.print("What failed is not run again unless asked for: --retry-failed.")
+    if summary.state == "stopped":
+        screen.print("Stopped before all trials ended; the same command goes on from here.")
+
+
+class LiveStudy:
+    """Draws a study's progress while it runs: in place on a terminal, else a line now and then.
+
+    Args:
+        formats: Format by metric, as in `schema.METRIC_DEFINITIONS`.
+    """
+
+    def __init__(self, formats: Mapping[str, str]) -> None:
+        self._formats = formats
+        self._live = Live(console=notices, transient=True, auto_refresh=False) if notices.is_terminal else None
+        self._next_s = 0.0
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(self, progress: Progress) -> None:
+        """Draw the figures of this moment."""
+        if self._live:
+            best = (self._best(best) for best in progress.best.values())
+            self._live.update(Group(progress_line(progress), *best), refresh=True)
+        elif progress.elapsed_s >= self._next_s:
+            self._next_s = progress.elapsed_s + LINE_EVERY_S
+            notices.print(progress_line(progress), soft_wrap=True)
+
+    def _best(self, best: Best) -> Text:
+        value = format_value(best.value, self._formats.get(best.metric, "number"))
+        line = Text.assemble(("  best ", "dim"), f"{best.metric} {value}  ", (best.name, "dim"))
+        line.truncate(notices.width - 1, overflow="ellipsis")
+        return line
+
+
+def progress_line(progress: Progress) -> Text:
+    """The figures of a study in one line."""
+    ready = progress.models_done + progress.models_reused
+    filled = round(BAR_LENGTH * ready / progress.models_total) if progress.models_total else 0
+    left = "" if progress.remaining_s is None else f", about {duration(progress.remaining_s)} left"
+    return Text.assemble(
+        ("━" * filled, "green"),
+        ("━" * (BAR_LENGTH - filled), "dim"),
+        f" {ready}/{progress.models_total} models: {progress.models_done} done, {progress.models_reused} reused, ",
+        (f"{progress.models_failed} failed", "bold red" if progress.models_failed else ""),
+        f", {progress.models_running} running; {duration(progress.elapsed_s)}{left}",
+    )
+
+
+def _failure(failure: Failure) -> Text:
+    return Text.assemble(("failed ", "bold red"), f"{failure.recipe}\n  at {failure.step}: {failure.reason}")
