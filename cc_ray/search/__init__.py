@@ -1,1 +1,35 @@
-"""From a search space over Ray Tune to recipes and steps on the cluster."""
+"""From a search space over Ray Tune to recipes and steps on the cluster.
+
+A search space is written with the names below. `load.load_space` finds one, `plan.plan` tells what it would take,
+`tuner.explore` runs it.
+"""
+
+from cc_ray.search.space import (
+    RecipeSpace,
+    SearchSpace,
+    at_least,
+    at_most,
+    choice,
+    either,
+    integer,
+    loguniform,
+    optional,
+    recipe,
+    step,
+    uniform,
+)  # fmt: skip
+
+__all__ = [
+    "RecipeSpace",
+    "SearchSpace",
+    "at_least",
+    "at_most",
+    "choice",
+    "either",
+    "integer",
+    "loguniform",
+    "optional",
+    "recipe",
+    "step",
+    "uniform",
+]

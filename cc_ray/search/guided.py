@@ -1,0 +1,187 @@
+"""Recipes that Optuna takes to be promising: ask, tell, and learn from the trials of earlier sessions."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+
+from cc_ray.errors import InvalidRecipeError
+from cc_ray.recipe import Recipe
+from cc_ray.search.matching import Answers, answers_for
+from cc_ray.search.sampling import canonical, draw, draw_by_lot
+from cc_ray.search.space import Range, SearchSpace
+
+_TRIES: Final = 20
+"""So often Optuna is asked for a recipe that is new, before one is taken by lot."""
+
+
+class Guided:
+    """Hands out recipes that Optuna takes to be promising, each once.
+
+    The tree-structured Parzen estimator in its grouped, multivariate form serves any number of objectives. It is taken
+    for several objectives too, because NSGA-II crosses only parameters that all recipes share, and recipes of different
+    forms share almost none.
+
+    Args:
+        space: Where recipes come from.
+        past: Trials of earlier sessions, with their metrics or None where they failed.
+        first: Recipes to hand out before Optuna is asked: those that an earlier session did not get done.
+        count: How many recipes to hand out, `first` included.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        past: Sequence[tuple[Recipe, Mapping[str, float] | None]],
+        first: Sequence[Recipe],
+        count: int,
+    ) -> None:
+        self._space = space
+        self._left = count
+        self._first = list(first)
+        self._by_lot = draw_by_lot(space)
+        self._study = _study(space, len(past))
+        self._asked: dict[Recipe, optuna.Trial] = {}
+        self._seen = {recipe for recipe, _ in past}.union(first)
+        for recipe, values in past:
+            self._learn(recipe, values)
+
+    def next(self) -> Recipe | None:
+        """A recipe that was not handed out before; None after `count` of them or when none is left."""
+        if not self._left:
+            return None
+        asked = self._ask_for(self._first.pop(0)) if self._first else self._ask_for_new()
+        if asked is None:
+            return None
+        recipe, trial = asked
+        self._seen.add(recipe)
+        self._asked[recipe] = trial
+        self._left -= 1
+        return recipe
+
+    def tell(self, recipe: Recipe, values: Mapping[str, float] | None) -> None:
+        """Let Optuna learn from a trial."""
+        trial = self._asked.pop(recipe)
+        judged = self._judged(values)
+        if judged is None:
+            self._study.tell(trial, state=TrialState.FAIL)
+            return
+        for name, excess in judged.excess.items():
+            trial.set_constraint(name, excess)
+        self._study.tell(trial, judged.objectives)
+
+    def _ask_for_new(self) -> tuple[Recipe, optuna.Trial] | None:
+        for _ in range(_TRIES):
+            recipe, trial = self._ask()
+            if recipe not in self._seen:
+                return recipe, trial
+            self._study.tell(trial, state=TrialState.FAIL)
+        # Optuna insists on what is known already.
+        new = next((recipe for recipe in self._by_lot if recipe not in self._seen), None)
+        return self._ask_for(new) if new else None
+
+    def _ask_for(self, recipe: Recipe) -> tuple[Recipe, optuna.Trial]:
+        self._study.enqueue_trial(self._recorded(recipe).params)
+        return self._ask()
+
+    def _ask(self) -> tuple[Recipe, optuna.Trial]:
+        trial = self._study.ask()
+        return canonical(draw(self._space, _FromOptuna(trial))), trial
+
+    def _learn(self, recipe: Recipe, values: Mapping[str, float] | None) -> None:
+        judged = self._judged(values)
+        if judged is None:
+            return
+        recorded = self._recorded(recipe)
+        self._study.add_trial(
+            create_trial(
+                params=recorded.params,
+                distributions=recorded.distributions,
+                values=judged.objectives,
+                constraints=judged.excess or None,
+            )
+        )
+
+    def _recorded(self, recipe: Recipe) -> _Recorder:
+        answers = answers_for(self._space, recipe)
+        if answers is None:
+            raise InvalidRecipeError(f"search space '{self._space.name}' does not hold the recipe '{recipe}'.")
+        recorder = _Recorder(answers)
+        draw(self._space, recorder)
+        return recorder
+
+    def _judged(self, values: Mapping[str, float] | None) -> _Judged | None:
+        needed = [*self._space.objectives, *(constraint.metric for constraint in self._space.constraints)]
+        if values is None or not all(math.isfinite(values.get(metric, math.nan)) for metric in needed):
+            return None
+        excess = {f"{c.metric} {c.sense} {c.limit:g}": c.excess(values[c.metric]) for c in self._space.constraints}
+        return _Judged([values[metric] for metric in self._space.objectives], excess)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    objectives: list[float]
+    excess: dict[str, float]
+
+
+@dataclass
+class _FromOptuna:
+    trial: optuna.Trial
+
+    def pick(self, name: str, count: int) -> int:
+        # Options are told by position: Optuna takes only plain values, and options may be lists.
+        return int(self.trial.suggest_categorical(name, range(count))) if count > 1 else 0
+
+    def number(self, name: str, domain: Range) -> int | float:
+        if domain.scale == "integer":
+            return int(self.trial.suggest_int(name, int(domain.low), int(domain.high)))
+        return float(self.trial.suggest_float(name, domain.low, domain.high, log=domain.scale == "loguniform"))
+
+
+class _Recorder:
+    """Gives known answers and notes the distribution that Optuna would have drawn each from."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self.params: dict[str, int | float] = {}
+        self.distributions: dict[str, Any] = {}
+
+    def pick(self, name: str, count: int) -> int:
+        value = int(self._answers[name])
+        if count > 1:
+            self.params[name] = value
+            self.distributions[name] = CategoricalDistribution(range(count))
+        return value
+
+    def number(self, name: str, domain: Range) -> int | float:
+        value = self.params[name] = self._answers[name]
+        if domain.scale == "integer":
+            self.distributions[name] = IntDistribution(int(domain.low), int(domain.high))
+        else:
+            self.distributions[name] = FloatDistribution(domain.low, domain.high, log=domain.scale == "loguniform")
+        return value
+
+
+def _study(space: SearchSpace, past: int) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        # `group` and `constant_liar` have been marked experimental for years.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.TPESampler(
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+            # Another seed in each session: the first draws would only repeat those of the last one.
+            seed=space.sampler_seed + past,
+            n_startup_trials=min(10, max(1, (space.samples or 1) // 4)),
+        )
+    directions = ["maximize" if direction == "higher" else "minimize" for direction in space.objectives.values()]
+    return optuna.create_study(directions=directions, sampler=sampler)

@@ -1,0 +1,59 @@
+"""From a recipe back to the choices of a search space that lead to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cc_ray.recipe import Recipe, Step
+from cc_ray.search.space import Choice, Range, SearchSpace, Slot, StepSpace
+
+Answers = Mapping[str, int | float]
+"""What was chosen, by the name of the choice: the position of an option, or a number of a range."""
+
+
+def answers_for(space: SearchSpace, recipe: Recipe) -> Answers | None:
+    """The choices that lead to a recipe, or None where the space does not hold it."""
+    if recipe.seed not in space.seeds:
+        return None
+    for index, form in enumerate(space.recipes):
+        found = _match_slots(form.slots, recipe.steps, f"{index}", 0) if recipe.base in form.bases else None
+        if found is not None:
+            places = {"recipe": index, f"{index}.base": form.bases.index(recipe.base)}
+            return {**places, "seed": list(space.seeds).index(recipe.seed), **found}
+    return None
+
+
+def _match_slots(slots: Sequence[Slot], steps: Sequence[Step], name: str, place: int) -> Answers | None:
+    if not slots:
+        return None if steps else {}
+    for position, candidate in enumerate(slots[0].candidates):
+        here = {} if candidate is None else _match_step(candidate, steps, f"{name}.{place}.{position}")
+        if here is None:
+            continue
+        rest = _match_slots(slots[1:], steps if candidate is None else steps[1:], name, place + 1)
+        if rest is not None:
+            return {f"{name}.{place}": position, **here, **rest}
+    return None
+
+
+def _match_step(candidate: StepSpace, steps: Sequence[Step], name: str) -> dict[str, int | float] | None:
+    if not steps or steps[0].operation != candidate.operation:
+        return None
+    answers: dict[str, int | float] = {}
+    for field, value in candidate.parameters.items():
+        found = steps[0].parameters[field]
+        if isinstance(value, Range):
+            fits, answer = value.low <= found <= value.high, found
+        else:
+            options = [_listlike(option) for option in (value.options if isinstance(value, Choice) else (value,))]
+            fits = _listlike(found) in options
+            answer = options.index(_listlike(found)) if fits else 0
+        if not fits:
+            return None
+        answers[f"{name}.{field}"] = answer
+    return answers
+
+
+def _listlike(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

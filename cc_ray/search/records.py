@@ -1,0 +1,149 @@
+"""What a study writes down of itself, and reads back: states of trials, states of the study, metrics of models."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import socket
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pyarrow.compute as pc
+
+from cc_ray.recipe import Recipe, canonical_json, trial_id
+from cc_ray.search.space import SearchSpace
+from cc_ray.store import Store
+
+_LIBRARIES: Final = ("ray", "torch", "torchao", "transformers", "torch-pruning", "optuna", "numpy", "pyarrow")
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """What is known of a trial at one moment; becomes a row of `schema.TRIALS`."""
+
+    study_id: str
+    recipe: Recipe
+    state: str
+    """pending, running, finished, failed or stopped."""
+    reason: str | None = None
+    failed_step: str | None = None
+    model_id: str | None = None
+    """The model that the recipe ends in; None until it exists."""
+    steps_reused: int = 0
+    steps_run: int = 0
+    duration_s: float = 0.0
+
+    @property
+    def trial_id(self) -> str:
+        """Identity of the trial."""
+        return trial_id(self.study_id, self.recipe)
+
+    def to_row(self) -> dict[str, Any]:
+        """The row as of now."""
+        return {
+            "study_id": self.study_id,
+            "trial_id": self.trial_id,
+            "recipe": canonical_json(self.recipe.to_json()),
+            "recipe_text": str(self.recipe),
+            "state": self.state,
+            "reason": self.reason,
+            "failed_step": self.failed_step,
+            "model_id": self.model_id,
+            "steps_reused": self.steps_reused,
+            "steps_run": self.steps_run,
+            "duration_s": self.duration_s,
+            "at": datetime.now(UTC),
+        }
+
+
+def write_trials(store: Store, states: Iterable[TrialState]) -> None:
+    """Publish changes of trials' states, all of them together."""
+    rows = [state.to_row() for state in states]
+    if rows:
+        store.publish("trial", f"{rows[0]['trial_id']}-{uuid.uuid4().hex}", {"trials": rows})
+
+
+def last_trials(store: Store, study_id: str) -> dict[str, TrialState]:
+    """The last state of every trial of a study, by trial."""
+    table = store.read("trials")
+    rows = table.filter(pc.equal(table.column("study_id"), study_id)).sort_by("at").to_pylist()
+    return {row["trial_id"]: _state(row) for row in rows}
+
+
+def write_study(
+    store: Store, space: SearchSpace, task_id: str, state: str, started_at: datetime, resources: Mapping[str, float]
+) -> None:
+    """Publish a change of a study's state.
+
+    Args:
+        store: Takes the row.
+        space: The study's search space.
+        task_id: The task that it searches over.
+        state: running, finished, stopped or failed.
+        started_at: When this session began.
+        resources: What the cluster has; empty where none was needed.
+    """
+    row = {
+        "study_id": space.name,
+        "state": state,
+        "task_id": task_id,
+        "search_space": canonical_json(space.to_json()),
+        "objectives": canonical_json(dict(space.objectives)),
+        "started_at": started_at,
+        "finished_at": None if state == "running" else datetime.now(UTC),
+        "code_version": _version("cc-ray"),
+        "environment": canonical_json(_environment(resources)),
+        "at": datetime.now(UTC),
+    }
+    store.publish("study", f"{space.name}-{uuid.uuid4().hex}", {"studies": [row]})
+
+
+def is_recorded(store: Store, space: SearchSpace) -> bool:
+    """Whether the store holds the study as finished, with this very search space."""
+    table = store.read("studies")
+    rows = table.filter(pc.equal(table.column("study_id"), space.name)).sort_by("at").to_pylist()
+    space_text = canonical_json(space.to_json())
+    return bool(rows) and rows[-1]["state"] == "finished" and rows[-1]["search_space"] == space_text
+
+
+def has_all(store: Store, recipe: Recipe, task_id: str) -> bool:
+    """Whether every model of a recipe is made, measured and timed."""
+    return all(store.has(kind, model_id) for model_id in recipe.model_ids(task_id) for kind in ("step", "latency"))
+
+
+def metrics_of(store: Store, model_id: str) -> dict[str, float]:
+    """A model's metrics over all evaluation instances, by name."""
+    table = store.read("metrics", keys={"step": model_id, "latency": model_id})
+    rows = table.filter(pc.equal(table.column("slice"), "all")).select(["metric", "value"]).to_pylist()
+    return {row["metric"]: row["value"] for row in rows}
+
+
+def _state(row: Mapping[str, Any]) -> TrialState:
+    recipe = Recipe.from_json(json.loads(row["recipe"]))
+    names = ("study_id", "state", "reason", "failed_step", "model_id", "steps_reused", "steps_run", "duration_s")
+    return TrialState(recipe=recipe, **{name: row[name] for name in names})
+
+
+def _environment(resources: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "node": socket.gethostname(),
+        "cpus": os.cpu_count(),
+        "device": "cpu",
+        "cluster": {name: amount for name, amount in resources.items() if name in ("CPU", "GPU", "memory")},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

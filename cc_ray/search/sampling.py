@@ -1,0 +1,250 @@
+"""Which recipes of a space are run, and in which order; knows nothing of clusters.
+
+Every recipe that is not simply listed is drawn by `draw`, which asks a source for each open choice: chance, or Optuna
+(`guided.py`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from cc_ray.errors import InvalidRecipeError
+from cc_ray.recipe import Recipe, Step, canonical_json
+from cc_ray.search.space import Choice, Range, RecipeSpace, SearchSpace, Slot, StepSpace
+
+if TYPE_CHECKING:
+    from cc_ray.tasks import Task
+
+_LISTED: Final = 10_000
+"""Spaces of up to so many recipes are written out before some are taken by lot."""
+_MISSES: Final = 1_000
+"""So many draws in a row that gave nothing new: the space is taken to be exhausted."""
+
+
+class Source(Protocol):
+    """Answers the open choices of a space."""
+
+    def pick(self, name: str, count: int) -> int:
+        """The position of one of `count` options."""
+
+    def number(self, name: str, domain: Range) -> int | float:
+        """A number of an open range."""
+
+
+class Sampler(Protocol):
+    """Hands out the recipes of one session and hears how they did."""
+
+    def next(self) -> Recipe | None:
+        """The next recipe that is to be run; None when there is none left."""
+
+    def tell(self, recipe: Recipe, values: Mapping[str, float] | None) -> None:
+        """Report a trial's metrics; None where it failed."""
+
+
+def task_of(space: SearchSpace) -> Task:
+    """Make the task of a space.
+
+    Raises:
+        UnknownTaskError: If no such task is registered.
+        InvalidRecipeError: If its parameters do not fit.
+    """
+    # Imported here: torch is not needed to read a space or to coordinate its trials.
+    from cc_ray.tasks import task_from_json
+
+    return task_from_json({"task": space.task, "parameters": dict(space.task_parameters)})
+
+
+def listed(space: SearchSpace) -> list[Recipe]:
+    """The recipes of a space by its method, canonical, each once; with `optuna` as if they were taken by lot.
+
+    Raises:
+        InvalidRecipeError: If a recipe cannot run, or a grid has an open range.
+        UnknownOperationError: If an operation is not registered.
+    """
+    if space.method == "grid":
+        return _unique(space, _grid(space))
+    return list(itertools.islice(draw_by_lot(space), space.samples))
+
+
+def check(space: SearchSpace) -> None:
+    """Check every form of recipe a space holds, open ranges at both of their ends.
+
+    Raises:
+        InvalidRecipeError: If a recipe cannot run.
+        UnknownMetricError: If an objective or constraint is no metric.
+        UnknownOperationError: If an operation is not registered.
+    """
+    _check_metrics(space)
+    _unique(space, itertools.islice(_grid(_closed(space)), _LISTED))
+
+
+def size(space: SearchSpace) -> int | None:
+    """Number of recipes a space can give, or None where a range is open or there are very many."""
+    if next(_ranges(space), None) is not None:
+        return None
+    found = list(itertools.islice(_grid(space), _LISTED + 1))
+    return len(_unique(space, found)) if len(found) <= _LISTED else None
+
+
+def draw(space: SearchSpace, source: Source) -> Recipe:
+    """Take one recipe; not yet canonical."""
+    index = source.pick("recipe", len(space.recipes))
+    form = space.recipes[index]
+    base = form.bases[source.pick(f"{index}.base", len(form.bases))]
+    seed = space.seeds[source.pick("seed", len(space.seeds))]
+    steps = (_draw_step(slot, f"{index}.{place}", source) for place, slot in enumerate(form.slots))
+    return Recipe(base, tuple(step for step in steps if step is not None), seed)
+
+
+class Listed:
+    """Hands out recipes that are known from the start.
+
+    Args:
+        recipes: What is to be run, in this order.
+    """
+
+    def __init__(self, recipes: Iterable[Recipe]) -> None:
+        self._left = iter(recipes)
+
+    def next(self) -> Recipe | None:
+        """The next recipe of the list."""
+        return next(self._left, None)
+
+    def tell(self, recipe: Recipe, values: Mapping[str, float] | None) -> None:
+        """Nothing is learnt: the list is fixed."""
+
+
+def canonical(recipe: Recipe) -> Recipe:
+    """Fill in every default and check the recipe's steps against the operations.
+
+    Raises:
+        InvalidRecipeError: If the recipe cannot run.
+        UnknownOperationError: If an operation is not registered.
+    """
+    # Imported here: torch is not needed to read a space or to coordinate its trials.
+    from cc_ray.compress import validated_recipe
+
+    return validated_recipe(recipe, (recipe.base,))
+
+
+@dataclass
+class _FromChance:
+    random: random.Random
+
+    def pick(self, name: str, count: int) -> int:
+        return self.random.randrange(count)
+
+    def number(self, name: str, domain: Range) -> int | float:
+        if domain.scale == "integer":
+            return self.random.randint(int(domain.low), int(domain.high))
+        if domain.scale == "loguniform":
+            return float(domain.low * (domain.high / domain.low) ** self.random.random())
+        return self.random.uniform(domain.low, domain.high)
+
+
+def _draw_step(slot: Slot, name: str, source: Source) -> Step | None:
+    position = source.pick(name, len(slot.candidates))
+    step = slot.candidates[position]
+    if step is None:
+        return None
+    values = {
+        field: _draw_value(f"{name}.{position}.{field}", value, source) for field, value in step.parameters.items()
+    }
+    return Step(step.operation, values)
+
+
+def _draw_value(name: str, value: Any, source: Source) -> Any:
+    if isinstance(value, Choice):
+        return value.options[source.pick(name, len(value.options))]
+    return source.number(name, value) if isinstance(value, Range) else value
+
+
+def _grid(space: SearchSpace) -> Iterator[Recipe]:
+    for form in space.recipes:
+        places = [[filled for step in slot.candidates for filled in _filled(step)] for slot in form.slots]
+        for base, seed, steps in itertools.product(form.bases, space.seeds, itertools.product(*places)):
+            yield Recipe(base, tuple(step for step in steps if step is not None), seed)
+
+
+def _filled(step: StepSpace | None) -> Iterator[Step | None]:
+    if step is None:
+        yield None
+        return
+    names = [name for name, _ in step.parameters.items()]
+    for values in itertools.product(*(_options(step, name, value) for name, value in step.parameters.items())):
+        yield Step(step.operation, dict(zip(names, values, strict=True)))
+
+
+def _options(step: StepSpace, name: str, value: Any) -> tuple[Any, ...]:
+    if isinstance(value, Range):
+        raise InvalidRecipeError(
+            f"search space: '{step.operation}: {name}' is an open range ({value.low:g} to {value.high:g}), which a "
+            "grid cannot write out; allowed: a value or choice(...), or method='random' or 'optuna'."
+        )
+    return value.options if isinstance(value, Choice) else (value,)
+
+
+def draw_by_lot(space: SearchSpace) -> Iterator[Recipe]:
+    """Distinct recipes in a random order that follows from the sampler's seed."""
+    chance = random.Random(space.sampler_seed)
+    if size(space) is not None:
+        recipes = _unique(space, _grid(space))
+        yield from chance.sample(recipes, len(recipes))
+        return
+    seen: set[str] = set()
+    misses = 0
+    while misses < _MISSES:
+        recipe = canonical(draw(space, _FromChance(chance)))
+        key = canonical_json(recipe.to_json())
+        misses = misses + 1 if key in seen else 0
+        if key not in seen:
+            seen.add(key)
+            yield recipe
+
+
+def _unique(space: SearchSpace, recipes: Iterable[Recipe]) -> list[Recipe]:
+    from cc_ray.compress import validated_recipe
+
+    bases = task_of(space).bases
+    canonical_recipes = (validated_recipe(recipe, bases) for recipe in recipes)
+    return list({canonical_json(recipe.to_json()): recipe for recipe in canonical_recipes}.values())
+
+
+def _check_metrics(space: SearchSpace) -> None:
+    from cc_ray.evaluate import metrics
+
+    for metric in (*space.objectives, *(constraint.metric for constraint in space.constraints)):
+        # Looked up for the error alone, which names the nearest.
+        _ = metrics[metric]
+
+
+def _ranges(space: SearchSpace) -> Iterator[Range]:
+    for form in space.recipes:
+        for slot in form.slots:
+            for step in slot.options:
+                yield from (value for value in step.parameters.values() if isinstance(value, Range))
+
+
+def _closed(space: SearchSpace) -> SearchSpace:
+    """The same space with each open range narrowed to its two ends."""
+
+    def ends(value: Any) -> Any:
+        return Choice((value.low, value.high)) if isinstance(value, Range) else value
+
+    def close(form: RecipeSpace) -> RecipeSpace:
+        slots = (
+            replace(
+                slot,
+                options=tuple(
+                    StepSpace(s.operation, {k: ends(v) for k, v in s.parameters.items()}) for s in slot.options
+                ),
+            )
+            for slot in form.slots
+        )
+        return replace(form, slots=tuple(slots))
+
+    return replace(space, recipes=[close(form) for form in space.recipes], method="grid", samples=None)

@@ -1,0 +1,328 @@
+"""Search spaces: base models and recipes with open parameters, as frozen data that survives a round trip over JSON.
+
+A space is checked where it is written: what cannot be right raises `InvalidRecipeError` with the field, its value and
+what is allowed. Operations and tasks are looked up later, by `sampling`, so that a space is read without torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, NoReturn, Self, cast, get_args
+
+from cc_ray.errors import InvalidRecipeError
+from cc_ray.recipe import canonical_json
+
+Direction = Literal["higher", "lower"]
+"""Which values of an objective are better."""
+Method = Literal["grid", "random", "optuna"]
+"""How recipes are taken from a space: all of them, by lot, or led by what was found (Optuna)."""
+Scale = Literal["uniform", "loguniform", "integer"]
+"""How numbers are spread over an open range."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values."""
+
+    options: tuple[Any, ...]
+    """The values; plain JSON data."""
+
+    def __post_init__(self) -> None:
+        if not self.options:
+            _refuse("choice", "without options", "at least one value")
+        for option in self.options:
+            _plain("choice", option)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that `_domain` reads back."""
+        return {"domain": "choice", "options": list(self.options)}
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number from an open range, both ends included."""
+
+    low: float
+    high: float
+    scale: Scale = "uniform"
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            _refuse(self.scale, f"({self.low}, {self.high})", "a low end below the high end")
+        if self.scale == "loguniform" and self.low <= 0:
+            _refuse("loguniform", f"({self.low}, {self.high})", "ends above 0")
+        if self.scale == "integer" and not all(isinstance(end, int) for end in (self.low, self.high)):
+            _refuse("integer", f"({self.low}, {self.high})", "whole numbers")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that `_domain` reads back."""
+        return {"domain": self.scale, "low": self.low, "high": self.high}
+
+
+Domain = Choice | Range
+"""An open parameter."""
+
+
+@dataclass(frozen=True)
+class StepSpace:
+    """A step whose parameters may be open."""
+
+    operation: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Values, or a `Domain` where the value is open."""
+
+    def __post_init__(self) -> None:
+        for name, value in self.parameters.items():
+            if not isinstance(value, Domain):
+                _plain(f"{self.operation}: {name}", value)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that `from_json` reads back."""
+        values = {name: _to_json(value) for name, value in self.parameters.items()}
+        return {"operation": self.operation, "parameters": values}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(data["operation"], {name: _domain(value) for name, value in data["parameters"].items()})
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place in a recipe: one of several steps, or none where it is optional."""
+
+    options: tuple[StepSpace, ...]
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.options:
+            _refuse("either", "without steps", "at least one step(...)")
+
+    @property
+    def candidates(self) -> tuple[StepSpace | None, ...]:
+        """What may stand here; None is nothing."""
+        return (None, *self.options) if self.optional else self.options
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that `from_json` reads back."""
+        return {"one_of": [option.to_json() for option in self.options], "optional": self.optional}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(tuple(StepSpace.from_json(option) for option in data["one_of"]), data["optional"])
+
+
+@dataclass(frozen=True)
+class RecipeSpace:
+    """Recipes of one form: base models and the places for steps."""
+
+    bases: tuple[str, ...]
+    slots: tuple[Slot, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that `from_json` reads back."""
+        return {"bases": list(self.bases), "steps": [slot.to_json() for slot in self.slots]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(tuple(data["bases"]), tuple(Slot.from_json(slot) for slot in data["steps"]))
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A bound on a metric that a model has to keep to count as a solution."""
+
+    metric: str
+    sense: Literal["at_most", "at_least"]
+    limit: float
+
+    def excess(self, value: float) -> float:
+        """How far a value lies beyond the bound; 0 or less keeps it."""
+        return value - self.limit if self.sense == "at_most" else self.limit - value
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that the constructor takes as keywords."""
+        return {"metric": self.metric, "sense": self.sense, "limit": self.limit}
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What a study searches: recipes with open parameters, what is better, and how to look.
+
+    Its name names the study: running a space again goes on with the study, and only what is new runs.
+    """
+
+    name: str
+    """Letters, digits, '.', '_' and '-', at most 80."""
+    task: str
+    """Name of a registered task."""
+    recipes: Sequence[RecipeSpace]
+    """What may be done; made with `recipe(...)`."""
+    objectives: Mapping[str, Direction] = field(default_factory=lambda: {"accuracy": "higher", "size_bytes": "lower"})
+    """Metric names with the direction that is better."""
+    constraints: Sequence[Constraint] = ()
+    """Bounds that count when the best are named; made with `at_most(...)` and `at_least(...)`."""
+    seeds: Sequence[int] = (0,)
+    """Every recipe is run with each of them."""
+    method: Method = "grid"
+    """`grid` runs all recipes, `random` and `optuna` run `samples` of them."""
+    samples: int | None = None
+    """Trials of the whole study, over all its sessions; only with `random` and `optuna`."""
+    sampler_seed: int = 0
+    """Seeds which recipes `random` and `optuna` take."""
+    time_budget_s: float | None = None
+    """A session stops after this time; the next one goes on."""
+    task_parameters: Mapping[str, Any] = field(default_factory=dict)
+    """The task's fields by name."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            _refuse("name", self.name, "letters, digits, '.', '_' and '-', at most 80, a letter or digit first")
+        self._check_recipes()
+        self._check_method()
+        self._check_objectives()
+        _plain("task_parameters", dict(self.task_parameters))
+
+    def _check_recipes(self) -> None:
+        if not self.recipes or not all(isinstance(form, RecipeSpace) for form in self.recipes):
+            _refuse("recipes", self.recipes, "a list with at least one recipe(...)")
+        if not self.seeds or not all(isinstance(seed, int) and seed >= 0 for seed in self.seeds):
+            _refuse("seeds", self.seeds, "at least one whole number, none below 0")
+        for name in ("recipes", "constraints", "seeds"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    def _check_method(self) -> None:
+        if self.method not in get_args(Method):
+            _refuse("method", self.method, f"one of {', '.join(get_args(Method))}")
+        if self.method == "grid" and self.samples is not None:
+            _refuse("samples", self.samples, "nothing with method='grid', which runs every recipe")
+        if self.method != "grid" and not (isinstance(self.samples, int) and self.samples > 0):
+            _refuse("samples", self.samples, f"a whole number above 0 with method='{self.method}'")
+        if self.time_budget_s is not None and not self.time_budget_s > 0:
+            _refuse("time_budget_s", self.time_budget_s, "seconds above 0, or None")
+
+    def _check_objectives(self) -> None:
+        for metric, direction in self.objectives.items():
+            if direction not in get_args(Direction):
+                _refuse(f"objectives: {metric}", direction, "'higher' or 'lower'")
+        if not self.objectives:
+            _refuse("objectives", self.objectives, "at least one metric with 'higher' or 'lower'")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that `from_json` reads back."""
+        return {
+            "name": self.name,
+            "task": self.task,
+            "task_parameters": dict(self.task_parameters),
+            "recipes": [form.to_json() for form in self.recipes],
+            "objectives": dict(self.objectives),
+            "constraints": [constraint.to_json() for constraint in self.constraints],
+            "seeds": list(self.seeds),
+            "method": self.method,
+            "samples": self.samples,
+            "sampler_seed": self.sampler_seed,
+            "time_budget_s": self.time_budget_s,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        recipes = tuple(RecipeSpace.from_json(form) for form in data["recipes"])
+        constraints = tuple(Constraint(**constraint) for constraint in data["constraints"])
+        return cls(**{**data, "recipes": recipes, "constraints": constraints, "seeds": tuple(data["seeds"])})
+
+
+def recipe(base: str | Choice, steps: Iterable[StepSpace | Slot] = ()) -> RecipeSpace:
+    """Recipes of one form.
+
+    Args:
+        base: A base model of the task, or a `choice` of several.
+        steps: `step(...)`, `either(...)` or `optional(...)`, in the order in which they are applied.
+    """
+    bases = base.options if isinstance(base, Choice) else (base,)
+    for name in bases:
+        if not isinstance(name, str):
+            _refuse("recipe: base", name, "the name of a base model, or a choice of names")
+    return RecipeSpace(bases, tuple(_slot(item) for item in steps))
+
+
+def step(operation: str, **parameters: Any) -> StepSpace:
+    """A step; each parameter is a value or open (`choice`, `uniform`, `loguniform`, `integer`)."""
+    return StepSpace(operation, parameters)
+
+
+def either(*steps: StepSpace) -> Slot:
+    """One of several steps."""
+    return Slot(steps)
+
+
+def optional(item: StepSpace | Slot) -> Slot:
+    """A step that is there or not."""
+    return replace(_slot(item), optional=True)
+
+
+def choice(*options: Any) -> Choice:
+    """One of several values."""
+    return Choice(options)
+
+
+def uniform(low: float, high: float) -> Range:
+    """A number between two ends, all equally likely."""
+    return Range(float(low), float(high))
+
+
+def loguniform(low: float, high: float) -> Range:
+    """A number between two ends above 0, all orders of magnitude equally likely."""
+    return Range(float(low), float(high), "loguniform")
+
+
+def integer(low: int, high: int) -> Range:
+    """A whole number between two ends, both included."""
+    return Range(low, high, "integer")
+
+
+def at_most(metric: str, limit: float) -> Constraint:
+    """Models whose metric is above the limit are no solutions."""
+    return Constraint(metric, "at_most", limit)
+
+
+def at_least(metric: str, limit: float) -> Constraint:
+    """Models whose metric is below the limit are no solutions."""
+    return Constraint(metric, "at_least", limit)
+
+
+def _slot(item: StepSpace | Slot) -> Slot:
+    if isinstance(item, Slot):
+        return item
+    if not isinstance(item, StepSpace):
+        _refuse("recipe: steps", item, "step(...), either(...) or optional(...)")
+    return Slot((item,))
+
+
+def _to_json(value: Any) -> Any:
+    return value.to_json() if isinstance(value, Domain) else value
+
+
+def _domain(value: Any) -> Any:
+    if not isinstance(value, Mapping) or "domain" not in value:
+        return value
+    if value["domain"] == "choice":
+        return Choice(tuple(value["options"]))
+    return Range(value["low"], value["high"], cast("Scale", value["domain"]))
+
+
+def _plain(place: str, value: Any) -> None:
+    try:
+        canonical_json(value)
+    except (TypeError, ValueError):
+        _refuse(place, value, "plain data: text, numbers (not NaN), true, false, null, lists and mappings of them")
+
+
+def _refuse(place: str, value: object, allowed: str) -> NoReturn:
+    raise InvalidRecipeError(f"search space: '{place}' is {value!r}; allowed: {allowed}.")

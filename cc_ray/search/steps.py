@@ -1,0 +1,291 @@
+"""Steps on a cluster: each runs once, however many trials need it.
+
+One named actor per store hands out running Ray tasks: whoever asks for a step that is under way gets the same task.
+The actor holds nothing that matters. The store says what exists; if the actor is lost, its tasks are lost with it and
+whoever waits asks a new one; and two executions of one step would be harmless, because the first to publish wins.
+
+Neither the actor nor those who wait import torch: only the workers that run steps do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, get_args
+
+import ray
+from ray import ObjectRef
+from ray.actor import ActorHandle
+from ray.exceptions import ActorDiedError, ObjectLostError, RayActorError, RayError
+
+from cc_ray.errors import CcRayError, TrialFailedError
+from cc_ray.recipe import Recipe, identity, step_name
+from cc_ray.store import Store
+
+Kind = Literal["step", "latency"]
+_Key = tuple[Kind, str]
+"""Kind of batch and model."""
+
+_NAMESPACE: Final = "cc-ray"
+_RETRIES: Final = 3
+"""A task whose worker or node dies is run again so many times."""
+_PATIENCE: Final = 10
+"""An actor that is lost is asked again so many times."""
+_SESSIONS: Final = 8
+"""Failures of so many sessions are remembered."""
+_LOST: Final = (ObjectLostError, RayActorError)
+"""What is raised when the actor is gone, and with it the tasks that it owned."""
+
+_actors: dict[str, ActorHandle] = {}
+"""Handles of this process, by store. Ray ends an actor when the handle that started it is gone."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a trial needs done; plain data, so that workers need no search-space file."""
+
+    root: str
+    """Folder of the store."""
+    task: Mapping[str, Any]
+    """What `Task.to_json` gave."""
+    task_id: str
+    recipe: Recipe
+    """Canonical."""
+    study_id: str
+    session: str
+    """Names one call of `explore`: what failed in it is not tried again within it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one piece of work ended: its batch is in the store, or a step failed."""
+
+    failed_step: str = ""
+    """The step that failed, this one or one before it; empty where nothing failed."""
+    reason: str = ""
+    """Why it failed, in one line."""
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """One piece of a trial's work, as the actor hands it out."""
+
+    kind: Kind
+    index: int
+    """Number of steps from the base model."""
+    made: bool
+    """It was started for this request."""
+    work: ObjectRef | Outcome
+    """The running task, or the outcome where it is known already."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """How the work of one trial ended."""
+
+    made: int
+    """Models that were made at this trial's request."""
+    reused: int
+    """Models that were in the store, or in the making for another trial."""
+    failure: Outcome | None = None
+    """The first piece of work that failed."""
+
+
+def complete(job: Job) -> Chain:
+    """Have every model of a recipe made, measured and timed; return when all is in the store or a step failed.
+
+    Raises:
+        CcRayError: If the cluster keeps losing the work.
+    """
+    made: set[int] = set()
+    for attempt in range(_PATIENCE):
+        try:
+            return _attempt(job, made)
+        except _LOST as error:
+            lost = str(error)
+            if isinstance(error, ActorDiedError):
+                release_actor(job.root)
+            time.sleep(min(5.0, 0.2 * 2**attempt))
+    raise CcRayError(f"the cluster lost the steps of '{job.recipe}' {_PATIENCE} times: {lost}")
+
+
+def steps_actor(root: str) -> ActorHandle:
+    """The actor of a store, started if there is none.
+
+    It lives until the process that started it ends or calls `release_actor`.
+    """
+    if root not in _actors:
+        options = {"name": f"steps-{identity(root)}", "namespace": _NAMESPACE, "get_if_exists": True}
+        _actors[root] = ray.remote(Steps).options(**options, num_cpus=0, max_restarts=-1).remote(root)
+    return _actors[root]
+
+
+def release_actor(root: str) -> None:
+    """Let go of the actor of a store, which ends it if this process started it."""
+    _actors.pop(root, None)
+
+
+def count_ready(root: str, *, timeout_s: float) -> int:
+    """Number of tasks that could run now; 0 where the actor does not answer in time."""
+    try:
+        ready: int = ray.get(steps_actor(root).ready.remote(), timeout=timeout_s)
+    except ActorDiedError:
+        release_actor(root)
+    except RayError:  # Busy or being restarted: a figure on the screen can wait.
+        pass
+    else:
+        return ready
+    return 0
+
+
+def cancel(root: str, session: str) -> None:
+    """Stop what only one session asked for. Whatever is published stays."""
+    steps_actor(root).cancel.remote(session)
+
+
+def warm_up(task: Mapping[str, Any], workers: int) -> None:
+    """Let workers import what the steps of a task need while its trials are still being set up."""
+    for _ in range(workers):
+        _warm.remote(task)
+
+
+class Steps:
+    """The actor's body.
+
+    Args:
+        root: Folder of the store.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._store = Store(root)
+        self._under_way: dict[_Key, _UnderWay] = {}
+        self._failures: OrderedDict[str, dict[_Key, Outcome]] = OrderedDict()
+
+    async def request(self, job: Job) -> list[Ticket]:
+        """Start what a trial needs and is neither there nor under way."""
+        tickets: list[Ticket] = []
+        before: ObjectRef | Outcome = Outcome()
+        for index, model_id in enumerate(job.recipe.model_ids(job.task_id)):
+            for kind in get_args(Kind):
+                ticket = self._ticket(job, kind, index, model_id, before)
+                tickets.append(ticket)
+                before = ticket.work if kind == "step" else before
+        return tickets
+
+    async def ready(self) -> int:
+        """Number of tasks that wait for no other task: the cluster runs as many of them as it has CPUs."""
+        return sum(1 for work in self._under_way.values() if work.before not in self._under_way)
+
+    async def cancel(self, session: str) -> None:
+        """Cancel the tasks that no other session waits for."""
+        for work in self._under_way.values():
+            work.sessions.discard(session)
+            if not work.sessions:
+                ray.cancel(work.task, force=True)
+
+    def _ticket(self, job: Job, kind: Kind, index: int, model_id: str, before: ObjectRef | Outcome) -> Ticket:
+        key: _Key = (kind, model_id)
+        # The store comes first: it may have been extended by others, or emptied.
+        if self._store.has(kind, model_id):
+            return Ticket(kind, index, False, Outcome())
+        if failure := self._failures.get(job.session, {}).get(key):
+            return Ticket(kind, index, False, failure)
+        if isinstance(before, Outcome) and before.failed_step:
+            return Ticket(kind, index, False, before)
+        under_way = self._under_way.get(key)
+        made = under_way is None
+        if under_way is None:
+            under_way = self._start(job, kind, index, key, before)
+        under_way.sessions.add(job.session)
+        return Ticket(kind, index, made, under_way.task)
+
+    def _start(self, job: Job, kind: Kind, index: int, key: _Key, before: ObjectRef | Outcome) -> _UnderWay:
+        name = step_name(job.recipe.prefix(index))
+        task = _work.options(name=f"{kind}: {name}").remote(job, kind, index, before)
+        ids = job.recipe.model_ids(job.task_id)
+        parent: _Key = ("step", ids[index] if kind == "latency" else ids[max(0, index - 1)])
+        under_way = self._under_way[key] = _UnderWay(task, name, parent if parent != key else None)
+        under_way.waiter = asyncio.ensure_future(self._settle(key, under_way))
+        return under_way
+
+    async def _settle(self, key: _Key, under_way: _UnderWay) -> None:
+        try:
+            outcome: Outcome = await under_way.task
+        except RayError as error:
+            outcome = Outcome(under_way.name, _one_line(error))
+        del self._under_way[key]
+        if outcome.failed_step:
+            for session in under_way.sessions:
+                self._failures.setdefault(session, {})[key] = outcome
+        while len(self._failures) > _SESSIONS:
+            self._failures.popitem(last=False)
+
+
+@dataclass
+class _UnderWay:
+    task: ObjectRef
+    name: str
+    before: _Key | None
+    """The work that this one waits for."""
+    sessions: set[str] = field(default_factory=set)
+    waiter: asyncio.Future[None] | None = None
+    """Held, because the event loop itself holds only weak references."""
+
+
+def _run(job: Job, kind: Kind, index: int, before: Outcome) -> Outcome:
+    """Runs on a worker."""
+    if before.failed_step:
+        return before
+    # Imported here: this is the only place that needs torch.
+    from cc_ray import trial
+    from cc_ray.tasks import task_from_json
+
+    run = trial.run_step if kind == "step" else trial.run_latency
+    try:
+        run(Store(job.root), task_from_json(dict(job.task)), job.recipe, index, study_id=job.study_id)
+    except TrialFailedError as error:
+        return Outcome(error.step, error.cause)
+    except CcRayError as error:
+        return Outcome(step_name(job.recipe.prefix(index)), str(error))
+    return Outcome()
+
+
+def _import(task: Mapping[str, Any]) -> None:
+    """Runs on a worker."""
+    from cc_ray import trial  # noqa: F401  all that a step needs
+    from cc_ray.tasks import task_from_json
+
+    for base in (made := task_from_json(dict(task))).bases:
+        made.build(base)  # Imports the libraries of its models.
+
+
+_warm = ray.remote(num_cpus=1, max_retries=0)(_import)
+_work = ray.remote(num_cpus=1, max_retries=_RETRIES)(_run)
+
+
+def _attempt(job: Job, made: set[int]) -> Chain:
+    tickets: list[Ticket] = ray.get(steps_actor(job.root).request.remote(job))
+    outcomes = [_outcome(job, ticket) for ticket in tickets]
+    made |= {ticket.index for ticket in tickets if ticket.kind == "step" and ticket.made}
+    failure = next((outcome for outcome in outcomes if outcome.failed_step), None)
+    return Chain(len(made), len(job.recipe.steps) + 1 - len(made), failure)
+
+
+def _outcome(job: Job, ticket: Ticket) -> Outcome:
+    if isinstance(ticket.work, Outcome):
+        return ticket.work
+    try:
+        outcome: Outcome = ray.get(ticket.work)
+    except _LOST:
+        raise
+    except RayError as error:
+        # The worker died at every attempt, most often because the machine's memory ran out.
+        return Outcome(step_name(job.recipe.prefix(ticket.index)), _one_line(error))
+    return outcome
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

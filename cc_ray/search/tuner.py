@@ -1,0 +1,315 @@
+"""Runs a search space: Ray Tune hands out recipes, one coordinator per trial waits for the recipe's steps.
+
+Coordinators take no CPU and import no torch; the steps are tasks of their own (`steps.py`). Only this file knows Tune.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from cc_ray.errors import CcRayError
+from cc_ray.recipe import Recipe
+from cc_ray.search.agenda import take_stock
+from cc_ray.search.cluster import connected
+from cc_ray.search.plan import plan_agenda
+from cc_ray.search.progress import Progress, StudySummary
+from cc_ray.search.records import is_recorded, metrics_of
+from cc_ray.search.sampling import Listed, Sampler
+from cc_ray.search.space import SearchSpace
+from cc_ray.search.steps import Chain, Job, Outcome, cancel, complete, count_ready, release_actor, steps_actor, warm_up
+from cc_ray.search.study import Study
+from cc_ray.store import Store
+
+OnProgress = Callable[[Progress], None]
+
+_TICK_S: Final = 0.5
+"""Time between two calls of `on_progress`."""
+_SETTINGS: Final = {
+    # A trial would write its result in three formats that nobody reads: the store has it.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Signals are handled here; Tune would leave its handler behind.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # The newer output prints a banner even when told to be quiet.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # The store is what a study resumes from, so that Tune's own snapshots may be rare.
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+}
+
+
+def explore(
+    space: SearchSpace,
+    store: Store,
+    *,
+    address: str | None = None,
+    on_progress: OnProgress | None = None,
+    retry_failed: bool = False,
+) -> StudySummary:
+    """Run what a study lacks; a finished study takes a second and starts no cluster.
+
+    Ctrl-C and SIGTERM end the session cleanly: what is published stays, trials under way are `stopped`, and the next
+    call goes on. So does the space's time budget. A second Ctrl-C does not wait for the cluster.
+
+    Args:
+        space: The search space; its name names the study.
+        store: Takes models and rows; what it holds is not made again.
+        address: Of a Ray cluster; see `cluster.connected`.
+        on_progress: Called about twice a second, from this thread.
+        retry_failed: Run failed trials again.
+
+    Returns:
+        How the session ended. Failed trials do not raise: they are in the summary and in the table `trials`.
+
+    Raises:
+        InvalidRecipeError: If the space holds a recipe that cannot run; nothing has run then.
+        CcRayError: If there is no cluster to work on.
+    """
+    agenda = take_stock(space, store, retry_failed=retry_failed)
+    study = Study(agenda, store, plan_agenda(agenda, store).estimated_s)
+    if not agenda.count and is_recorded(store, space):
+        return study.summary("finished")
+    session = _Session(study, store, on_progress or _ignore)
+    with session.recorded():
+        session.run(address)
+    return study.close(session.stopped)
+
+
+def coordinators(cpus: int) -> int:
+    """Trials at work at once: some wait for others' steps, and every CPU is to be busy. Each takes about 200 MB."""
+    return min(2 * cpus + 2, 64)
+
+
+class _Session:
+    """One call of `explore`."""
+
+    def __init__(self, study: Study, store: Store, on_progress: OnProgress) -> None:
+        self.study = study
+        self.stopped: str | None = None
+        self._store = store
+        self._on_progress = on_progress
+        self._next_tick = 0.0
+        self._name = uuid.uuid4().hex
+        self._root = str(store.root)
+        self._cpus = 0
+        self._cancelled = False
+        budget_s = study.agenda.space.time_budget_s
+        self._deadline = None if budget_s is None else time.monotonic() + budget_s
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Write that the study failed, or was stopped, where it ends by an exception."""
+        try:
+            with self._on_signals():
+                yield
+        except BaseException as error:
+            self.study.close(f"{type(error).__name__}: {error}", failed=isinstance(error, Exception))
+            raise
+
+    def run(self, address: str | None) -> None:
+        self.study.begin()
+        self.tick()
+        left = self.study.finish_known()
+        count = len(left) + self.study.agenda.count - len(self.study.agenda.to_run)
+        if not count:
+            return
+        with connected(address) as resources:
+            self.study.resources = resources
+            self._cpus = int(resources["CPU"])
+            # Started here, the actor lives as long as this process wants it.
+            steps_actor(self._root)
+            try:
+                warm_up(self.study.agenda.task.to_json(), min(self._cpus, count))
+                self._tune(self._sampler(left), count)
+            finally:
+                self._cpus = 0
+                release_actor(self._root)
+
+    def should_stop(self) -> bool:
+        """Whether to end before all trials have; work under way is cancelled then."""
+        if not self.stopped and self._deadline is not None and time.monotonic() > self._deadline:
+            self.stopped = f"time budget of {self.study.agenda.space.time_budget_s:g} s"
+        if self.stopped and not self._cancelled:
+            self._cancelled = True
+            cancel(self._root, self._name)
+        return self.stopped is not None
+
+    def tick(self) -> None:
+        """Report progress, unless it has been reported a moment ago."""
+        if time.monotonic() >= self._next_tick:
+            ready = count_ready(self._root, timeout_s=_TICK_S) if self._cpus else 0
+            self._on_progress(self.study.progress(min(ready, self._cpus)))
+            self._next_tick = time.monotonic() + _TICK_S
+
+    def _sampler(self, left: list[Recipe]) -> Sampler:
+        agenda = self.study.agenda
+        if agenda.space.method != "optuna":
+            return Listed(left)
+        # Imported here: only such studies need Optuna.
+        from cc_ray.search.guided import Guided
+
+        past: list[tuple[Recipe, Mapping[str, float] | None]] = []
+        for recipe in (*agenda.finished, *(recipe for recipe in agenda.to_run if recipe not in left)):
+            past.append((recipe, metrics_of(self._store, recipe.model_ids(self.study.task_id)[-1])))
+        past.extend((state.recipe, None) for state in agenda.failed)
+        return Guided(agenda.space, past=past, first=left, count=len(left) + agenda.count - len(agenda.to_run))
+
+    def _tune(self, sampler: Sampler, count: int) -> None:
+        task = self.study.agenda.task.to_json()
+        job = Job(self._root, task, self.study.task_id, Recipe(""), self.study.study_id, self._name)
+        width = min(count, coordinators(self._cpus))
+        search = _Search(self, sampler)
+        with tempfile.TemporaryDirectory(prefix="cc-ray-tune-") as folder, _environment(width):
+            tune.Tuner(
+                tune.with_resources(tune.with_parameters(_coordinate, job=job), _coordinator_resources()),
+                tune_config=tune.TuneConfig(
+                    search_alg=search, num_samples=count, max_concurrent_trials=width, reuse_actors=True
+                ),
+                run_config=tune.RunConfig(
+                    name=self._name,
+                    storage_path=folder,
+                    callbacks=[_Watch(self, search)],
+                    stop=_Stop(self),
+                    failure_config=tune.FailureConfig(max_failures=2),
+                    verbose=0,
+                ),
+            ).fit()
+
+    @contextmanager
+    def _on_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        # Tune leaves a handler for SIGUSR1 behind.
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+
+        def stop(number: int, frame: object) -> None:
+            self.stopped = f"stopped by {signal.Signals(number).name}"
+            signal.signal(number, before[signal.Signals(number)])
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _NotRestored:
+    """Leaves nothing in the snapshots that Tune makes of its settings: the store is what a study resumes from."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Search(_NotRestored, Searcher):  # type: ignore[misc]
+    """Gives Tune the recipes of a sampler, and the study the results of Tune's trials."""
+
+    def __init__(self, session: _Session, sampler: Sampler) -> None:
+        super().__init__()
+        self._session = session
+        self._sampler = sampler
+        self.recipes: dict[str, Recipe] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, str] | str:
+        recipe = self._sampler.next()
+        if recipe is None:
+            return str(Searcher.FINISHED)
+        self.recipes[trial_id] = recipe
+        return {"recipe": json.dumps(recipe.to_json())}
+
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+        if self._session.stopped:
+            return
+        recipe = self.recipes.pop(trial_id)
+        if error or not result or "made" not in result:
+            chain = Chain(0, 0, Outcome("", "the trial's coordinator was lost several times"))
+        else:
+            failure = Outcome(result["failed_step"], result["reason"]) if result["reason"] else None
+            chain = Chain(result["made"], result["reused"], failure)
+        self._sampler.tell(recipe, self._session.study.ended(recipe, chain))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save, as above."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing was saved."""
+
+
+class _Watch(_NotRestored, tune.Callback):  # type: ignore[misc]
+    """Hears of trials that begin, and of time that passes."""
+
+    def __init__(self, session: _Session, search: _Search) -> None:
+        self._session = session
+        self._search = search
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._session.study.started(self._search.recipes[trial.trial_id])
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._session.tick()
+
+
+class _Stop(_NotRestored, tune.Stopper):  # type: ignore[misc]
+    """Ends all trials when the session is to stop."""
+
+    def __init__(self, session: _Session) -> None:
+        self._session = session
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._session.should_stop()
+
+
+def _coordinate(config: Mapping[str, str], job: Job) -> None:
+    """Runs in a process of its own, on the driver's machine."""
+    try:
+        chain = complete(replace(job, recipe=Recipe.from_json(json.loads(config["recipe"]))))
+    except CcRayError as error:
+        chain = Chain(0, 0, Outcome("", str(error)))
+    failure = chain.failure or Outcome()
+    tune.report(
+        {"made": chain.made, "reused": chain.reused, "failed_step": failure.failed_step, "reason": failure.reason}
+    )
+
+
+def _coordinator_resources() -> Any:
+    """A sliver of the driver's machine and no CPU: there Tune's folder is, and every machine has the resource."""
+    here = ray.get_runtime_context().get_node_id()
+    address = next(node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == here)
+    return tune.PlacementGroupFactory([{f"node:{address}": 0.001}])
+
+
+@contextmanager
+def _environment(width: int) -> Iterator[None]:
+    """Tune takes some settings from the environment only."""
+    settings = {**_SETTINGS, "TUNE_MAX_PENDING_TRIALS_PG": str(width)}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _ignore(progress: Progress) -> None:
+    pass

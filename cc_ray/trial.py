@@ -1,0 +1,328 @@
+"""A recipe, run in this process: each step makes a model from its parent, saves it, measures it, writes it down.
+
+Nothing here knows of a cluster: `search/` runs the same functions as Ray tasks, with the same results. A step whose
+model is in the store is not run again, whichever recipe or study made it. Any number of processes may run steps of one
+store: of two that make the same model the first to publish wins, the other's rows are discarded, and both are right.
+
+Timing must not be disturbed. Two lock files per machine see to it: whoever makes models holds `work` together with
+others, whoever times one holds it alone; both first pass `gate`, so that a stream of steps cannot keep timing out.
+The kernel frees the locks of a process that dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from cc_ray.compress import Context, Finding, apply_step
+from cc_ray.errors import CcRayError, ModelNotFoundError, TrialFailedError
+from cc_ray.evaluate import measure, measure_latency, metric_definitions
+from cc_ray.recipe import Recipe, canonical_json, step_name, trial_id
+from cc_ray.store import Store, artifacts
+from cc_ray.store.weights import read_weights
+from cc_ray.tasks import Task, one_thread, task_from_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Kind = Literal["step", "latency"]
+"""A batch that an execution makes: a model with what was measured of it, or its timing."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """A model that is in the store, and what it took to get it there."""
+
+    model_id: str
+    reused: bool
+    """It was there already, or another process published it first."""
+    duration_s: float
+    """Time that this execution took; 0 where nothing was executed."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A recipe whose models are all in the store, measured and timed."""
+
+    trial_id: str
+    steps: tuple[StepResult, ...]
+    """One per model, the base model first."""
+
+    @property
+    def model_id(self) -> str:
+        """The model that the recipe ends in."""
+        return self.steps[-1].model_id
+
+
+def run_trial(store: Store, task: Task, recipe: Recipe, *, study_id: str = "") -> TrialResult:
+    """Run a recipe from its base model to its last step.
+
+    Args:
+        store: Takes models and rows; what it holds is not made again.
+        task: What the models solve.
+        recipe: Canonical, as `compress.validated_recipe` gives it.
+        study_id: The study that asks; empty outside a study.
+
+    Raises:
+        TrialFailedError: If a step raises. What came before it stays in the store.
+    """
+    ensure_task(store, task)
+    results = []
+    for index in range(len(recipe.steps) + 1):
+        results.append(run_step(store, task, recipe, index, study_id=study_id))
+        run_latency(store, task, recipe, index, study_id=study_id)
+    return TrialResult(trial_id(study_id, recipe), tuple(results))
+
+
+def ensure_task(store: Store, task: Task) -> None:
+    """Write a task with its evaluation instances and the metrics' definitions, unless the store holds them."""
+    if store.has("task", task.task_id):
+        return
+    row = {
+        "task_id": task.task_id,
+        "task": task.name,
+        "parameters": canonical_json(task.model_dump(mode="json")),
+        "class_names": list(task.class_names),
+        "bases": list(task.bases),
+        "created_at": datetime.now(UTC),
+    }
+    rows = {"tasks": [row], "instances": task.instances(), "metric_definitions": metric_definitions()}
+    store.publish("task", task.task_id, rows)
+
+
+def run_step(store: Store, task: Task, recipe: Recipe, index: int, *, study_id: str = "") -> StepResult:
+    """Make, measure and publish the model after `index` steps of a recipe; its parent must be in the store.
+
+    Args:
+        store: Takes the model and its rows.
+        task: What the model solves.
+        recipe: Canonical.
+        index: Number of steps from the base model; 0 trains the base model.
+        study_id: The study that asks; empty outside a study.
+
+    Raises:
+        TrialFailedError: If the operation or a measurement raises.
+    """
+    job = _Job(store, task, recipe.prefix(index), "step", study_id)
+    return job.reused() or job.execute(job.make_model)
+
+
+def run_latency(store: Store, task: Task, recipe: Recipe, index: int, *, study_id: str = "") -> StepResult:
+    """Time the model after `index` steps of a recipe, alone on its machine; it and its base must be in the store.
+
+    Args:
+        store: Takes the rows.
+        task: What the model solves.
+        recipe: Canonical.
+        index: Number of steps from the base model.
+        study_id: The study that asks; empty outside a study.
+
+    Raises:
+        TrialFailedError: If timing raises.
+    """
+    job = _Job(store, task, recipe.prefix(index), "latency", study_id)
+    return job.reused() or job.execute(job.time_model)
+
+
+def load_model(store: Store, model_id: str) -> nn.Module:
+    """Load a model of the store, in evaluation mode on the CPU, with the outputs that were measured.
+
+    Raises:
+        ModelNotFoundError: If the store holds no such model.
+    """
+    if not store.has("step", model_id):
+        raise ModelNotFoundError(f"{store.root} holds no model '{model_id}'. `cc-ray models` lists those it holds.")
+    task_id = _model_row(store, model_id)["task_id"]
+    row = store.read("tasks", keys={"task": task_id}).to_pylist()[0]
+    return _load(store, task_from_json({"task": row["task"], "parameters": json.loads(row["parameters"])}), model_id)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One execution: makes or times the model that a recipe ends in."""
+
+    store: Store
+    task: Task
+    recipe: Recipe
+    kind: Kind
+    study_id: str
+
+    @property
+    def model_ids(self) -> tuple[str, ...]:
+        return self.recipe.model_ids(self.task.task_id)
+
+    @property
+    def model_id(self) -> str:
+        return self.model_ids[-1]
+
+    def reused(self) -> StepResult | None:
+        return StepResult(self.model_id, True, 0.0) if self.store.has(self.kind, self.model_id) else None
+
+    def execute(self, work: Callable[[], bool]) -> StepResult:
+        one_thread()
+        started_at, start = datetime.now(UTC), time.perf_counter()
+        try:
+            published = work()
+        except Exception as error:  # An operation may raise anything: it fails this step, and the tables say why.
+            self._record("failed", started_at, time.perf_counter() - start, _one_line(error))
+            raise self._failure(error) from error
+        duration_s = time.perf_counter() - start
+        self._record("published" if published else "discarded", started_at, duration_s)
+        return StepResult(self.model_id, not published, duration_s)
+
+    def make_model(self) -> bool:
+        """Publish the model with all that is measured of it, time apart; False if another was first."""
+        with _beside_others():
+            made = self._made()
+            artifact = artifacts.save_model(self.store.layout, made.model)
+            rows = measure(
+                self.task,
+                # What is measured is what was saved.
+                artifacts.load_model(self.store.layout, artifact.digest, self.task.build(self.recipe.base)),
+                model_id=self.model_id,
+                artifact_size=artifact.size_bytes,
+                weights=read_weights(self.store.layout, artifact.digest),
+                parent_weights=self._parent_weights(),
+            )
+            model = self._model_row(made, artifact.digest)
+            findings = [{"model_id": self.model_id, **asdict(finding)} for finding in made.findings]
+            own = {"models": [model], "lineage": self._edges(made.donors), "findings": findings}
+            return self.store.publish("step", self.model_id, {**rows, **own})
+
+    def time_model(self) -> bool:
+        """Publish the model's latency; False if another was first."""
+        model = _load(self.store, self.task, self.model_id)
+        base = _load(self.store, self.task, self.model_ids[0])
+        with _alone():
+            rows = measure_latency(self.task, model, base, model_id=self.model_id)
+        return self.store.publish("latency", self.model_id, {"metrics": rows})
+
+    def _made(self) -> _Made:
+        start = time.perf_counter()
+        if not self.recipe.steps:
+            model = self.task.train(self.recipe.base, self.recipe.seed)
+            return _Made(model, "float", (), (), time.perf_counter() - start)
+        context = Context(
+            self.task, self.recipe.seed, lambda index: _load(self.store, self.task, self.model_ids[index])
+        )
+        outcome = apply_step(self.recipe.steps[-1], context.ancestor(len(self.recipe.steps) - 1), context)
+        duration_s = time.perf_counter() - start
+        return _Made(outcome.model, outcome.representation, tuple(outcome.findings), tuple(outcome.donors), duration_s)
+
+    def _parent_weights(self) -> Any:
+        if not self.recipe.steps:
+            return None
+        return read_weights(self.store.layout, _model_row(self.store, self.model_ids[-2])["artifact"])
+
+    def _model_row(self, made: _Made, artifact: str) -> dict[str, Any]:
+        step = self.recipe.steps[-1] if self.recipe.steps else None
+        return {
+            "model_id": self.model_id,
+            "task_id": self.task.task_id,
+            "base": self.recipe.base,
+            "name": str(self.recipe),
+            "operation": step.operation if step else None,
+            "parameters": canonical_json(dict(step.parameters) if step else {}),
+            "recipe": canonical_json(self.recipe.to_json()),
+            "step_index": len(self.recipe.steps),
+            "seed": self.recipe.seed,
+            "artifact": artifact,
+            "representation": made.representation,
+            "study_id": self.study_id,
+            "device": "cpu",
+            "duration_s": made.duration_s,
+            "created_at": datetime.now(UTC),
+        }
+
+    def _edges(self, donors: tuple[int, ...]) -> list[dict[str, str]]:
+        ids = self.model_ids
+        edges = [{"child": ids[-1], "parent": ids[-2], "role": "parent"}] if self.recipe.steps else []
+        return edges + [{"child": ids[-1], "parent": ids[index], "role": "donor"} for index in sorted(set(donors))]
+
+    def _record(self, outcome: str, started_at: datetime, duration_s: float, reason: str | None = None) -> None:
+        run_id = uuid.uuid4().hex
+        row = {
+            "run_id": run_id,
+            "model_id": self.model_id,
+            "kind": self.kind,
+            "study_id": self.study_id,
+            "outcome": outcome,
+            "reason": reason,
+            "node": socket.gethostname(),
+            "process": os.getpid(),
+            "started_at": started_at,
+            "duration_s": duration_s,
+        }
+        self.store.publish("run", run_id, {"step_runs": [row]})
+
+    def _failure(self, error: Exception) -> TrialFailedError:
+        step = step_name(self.recipe) if self.kind == "step" else f"latency of {step_name(self.recipe)}"
+        return TrialFailedError(trial_id(self.study_id, self.recipe), step, _one_line(error))
+
+
+@dataclass(frozen=True)
+class _Made:
+    model: nn.Module
+    representation: str
+    findings: tuple[Finding, ...]
+    donors: tuple[int, ...]
+    duration_s: float
+
+
+def _load(store: Store, task: Task, model_id: str) -> nn.Module:
+    row = _model_row(store, model_id)
+    return artifacts.load_model(store.layout, row["artifact"], task.build(row["base"]))
+
+
+def _model_row(store: Store, model_id: str) -> dict[str, Any]:
+    row: dict[str, Any] = store.read("models", keys={"step": model_id}).to_pylist()[0]
+    return row
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, CcRayError) else f"{type(error).__name__}: {text}"
+
+
+@contextmanager
+def _beside_others() -> Iterator[None]:
+    with _held("gate", fcntl.LOCK_SH):
+        work = _lock("work", fcntl.LOCK_SH)
+    try:
+        yield
+    finally:
+        os.close(work)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with _held("gate", fcntl.LOCK_EX), _held("work", fcntl.LOCK_EX):
+        yield
+
+
+@contextmanager
+def _held(name: str, how: int) -> Iterator[None]:
+    handle = _lock(name, how)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(name: str, how: int) -> int:
+    folder = Path(tempfile.gettempdir()) / f"cc-ray-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    handle = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fcntl.flock(handle, how)
+    return handle

@@ -1,0 +1,98 @@
+from collections.abc import Mapping
+
+import pytest
+
+from cc_ray.recipe import Recipe
+from cc_ray.search import SearchSpace, at_most, choice, integer, optional, recipe, step, uniform
+from cc_ray.search.guided import Guided
+from cc_ray.search.matching import answers_for
+from cc_ray.search.sampling import listed
+
+SPACE = SearchSpace(
+    "s",
+    "digits",
+    [
+        recipe(
+            choice("resnet", "vit"),
+            [
+                step("magnitude_pruning", sparsity=uniform(0.1, 0.9)),
+                optional(step("restore", include=choice(["classifier"], ["*norm*"]))),
+            ],
+        ),
+        recipe("resnet", [step("uniform_quantization", bits=integer(2, 8))]),
+    ],
+    {"accuracy": "higher", "size_bytes": "lower"},
+    constraints=[at_most("size_bytes", 60.0)],
+    method="optuna",
+    samples=40,
+    seeds=[0, 1],
+)
+SMALL = SearchSpace(
+    "s",
+    "digits",
+    [recipe("resnet", [step("uniform_quantization", bits=choice(2, 4, 8))])],
+    {"accuracy": "higher"},
+    method="optuna",
+    samples=9,
+)
+
+
+def taken(sampler: Guided) -> list[Recipe]:
+    recipes: list[Recipe] = []
+    while recipe := sampler.next():
+        recipes.append(recipe)
+        sampler.tell(recipe, judged(recipe))
+    return recipes
+
+
+def judged(recipe: Recipe) -> Mapping[str, float]:
+    sparsity = recipe.steps[0].parameters.get("sparsity", 0.0)
+    return {"accuracy": 1.0 - sparsity**4, "size_bytes": 100 * (1 - sparsity)}
+
+
+def test_recipes_are_handed_out_once_and_no_more_than_asked() -> None:
+    recipes = taken(Guided(SPACE, past=[], first=[], count=15))
+
+    assert len(set(recipes)) == 15
+    assert all(answers_for(SPACE, recipe) is not None for recipe in recipes)
+
+
+def test_a_small_space_is_exhausted() -> None:
+    recipes = taken(Guided(SMALL, past=[], first=[], count=9))
+
+    assert sorted(recipe.steps[0].parameters["bits"] for recipe in recipes) == [2, 4, 8]
+
+
+def test_what_was_left_undone_comes_first_and_what_is_known_does_not_come_again() -> None:
+    two, four, eight = sorted(listed(SMALL), key=lambda recipe: recipe.steps[0].parameters["bits"])
+
+    recipes = taken(Guided(SMALL, past=[(two, {"accuracy": 0.2})], first=[eight], count=2))
+
+    assert recipes == [eight, four]
+
+
+def test_earlier_trials_teach() -> None:
+    past = listed(SPACE)
+
+    recipes = taken(Guided(SPACE, past=[(recipe, judged(recipe)) for recipe in past], first=[], count=20))
+
+    keeping = [recipe for recipe in recipes if judged(recipe)["size_bytes"] <= 60.0]
+    assert len(keeping) > 12
+
+
+@pytest.mark.parametrize("values", [None, {}, {"accuracy": float("nan"), "size_bytes": 1.0}])
+def test_a_trial_without_usable_metrics_is_a_failure_to_optuna(values: Mapping[str, float] | None) -> None:
+    sampler = Guided(SPACE, past=[(listed(SPACE)[0], values)], first=[], count=2)
+    recipe = sampler.next()
+    assert recipe
+
+    sampler.tell(recipe, values)
+
+    assert sampler.next()
+
+
+def test_a_recipe_leads_back_to_its_choices() -> None:
+    for drawn in listed(SPACE):
+        assert answers_for(SPACE, drawn) is not None
+    assert answers_for(SPACE, Recipe("resnet")) is None
+    assert answers_for(SMALL, listed(SPACE)[0]) is None

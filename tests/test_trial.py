@@ -1,0 +1,184 @@
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from cc_ray import trial
+from cc_ray.compress import validated_recipe
+from cc_ray.errors import ModelNotFoundError, TrialFailedError
+from cc_ray.recipe import Recipe, Step
+from cc_ray.store import Store
+from cc_ray.tasks.digits import Digits
+
+TASK = Digits()
+
+
+def canonical(*steps: Step) -> Recipe:
+    return validated_recipe(Recipe("resnet", steps), TASK.bases)
+
+
+PRUNE = Step("magnitude_pruning", {"sparsity": 0.5})
+ROUND = Step("uniform_quantization", {"bits": 4})
+
+
+def test_a_trial_leaves_every_model_of_its_recipe_measured_and_timed(digits_store: Store) -> None:
+    recipe = canonical(PRUNE, ROUND)
+
+    result = trial.run_trial(digits_store, TASK, recipe, study_id="s")
+
+    ids = recipe.model_ids(TASK.task_id)
+    assert tuple(step.model_id for step in result.steps) == ids
+    assert [step.reused for step in result.steps] == [True, False, False]
+    for model_id in ids:
+        assert digits_store.read("metrics", keys={"step": model_id}).num_rows
+        assert digits_store.read("metrics", keys={"latency": model_id}).num_rows
+        assert digits_store.read("predictions", keys={"step": model_id}).num_rows == len(TASK.data("evaluation"))
+
+
+def test_the_model_rows_tell_how_it_came_to_be(digits_store: Store) -> None:
+    recipe = canonical(PRUNE)
+
+    model_id = trial.run_trial(digits_store, TASK, recipe, study_id="s").model_id
+
+    row = digits_store.read("models", keys={"step": model_id}).to_pylist()[0]
+    assert (row["operation"], row["base"], row["step_index"]) == ("magnitude_pruning", "resnet", 1)
+    assert (row["study_id"], row["name"], row["representation"]) == ("s", str(recipe), "float")
+    edges = digits_store.read("lineage", keys={"step": model_id}).to_pylist()
+    assert edges == [{"child": model_id, "parent": recipe.model_ids(TASK.task_id)[0], "role": "parent"}]
+
+
+def test_restored_weights_make_their_ancestor_a_donor(digits_store: Store) -> None:
+    recipe = canonical(PRUNE, Step("restore", {"include": ["classifier"], "from_step": 0}))
+
+    model_id = trial.run_trial(digits_store, TASK, recipe).model_id
+
+    base, parent, _ = recipe.model_ids(TASK.task_id)
+    edges = digits_store.read("lineage", keys={"step": model_id}).to_pylist()
+    assert {(edge["role"], edge["parent"]) for edge in edges} == {("parent", parent), ("donor", base)}
+
+
+def test_nothing_runs_twice(digits_store: Store) -> None:
+    trial.run_trial(digits_store, TASK, canonical(PRUNE))
+    before = digits_store.version()
+
+    result = trial.run_trial(digits_store, TASK, canonical(PRUNE))
+
+    assert all(step.reused for step in result.steps)
+    assert digits_store.version() == before
+
+
+def test_a_loaded_model_answers_as_it_was_measured(digits_store: Store) -> None:
+    model_id = trial.run_trial(digits_store, TASK, canonical(PRUNE, ROUND)).model_id
+
+    model = trial.load_model(digits_store, model_id)
+
+    with torch.no_grad():
+        found = TASK.logits(model, TASK.data("evaluation").inputs).argmax(1).tolist()
+    measured = digits_store.read("predictions", keys={"step": model_id}).to_pylist()
+    by_instance = {row["instance"]: row["prediction"] for row in measured}
+    assert [by_instance[i] for i in TASK.data("evaluation").instances.tolist()] == found
+
+
+def test_a_model_that_is_not_there_cannot_be_loaded(digits_store: Store) -> None:
+    with pytest.raises(ModelNotFoundError, match="no model 'abc'"):
+        trial.load_model(digits_store, "abc")
+
+
+def test_a_step_that_raises_says_which_and_why_and_leaves_a_row(digits_store: Store) -> None:
+    recipe = canonical(PRUNE, Step("magnitude_pruning", {"sparsity": 0.5, "include": ["no_such_layer"]}))
+
+    with pytest.raises(TrialFailedError, match="no_such_layer") as caught:
+        trial.run_trial(digits_store, TASK, recipe)
+
+    assert caught.value.step.startswith("magnitude_pruning(include=no_such_layer")
+    _, parent, failed = recipe.model_ids(TASK.task_id)
+    assert digits_store.has("step", parent) and not digits_store.has("step", failed)
+    runs = {row["model_id"]: row for row in digits_store.read("step_runs").to_pylist()}
+    assert runs[failed]["outcome"] == "failed" and "no_such_layer" in runs[failed]["reason"]
+
+
+def test_of_two_that_make_one_model_the_second_is_told_so(digits_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = canonical(PRUNE)
+    trial.run_step(digits_store, TASK, recipe, 1)
+    # Another process looked just before the first one published.
+    monkeypatch.setattr(Store, "has", lambda *_: False)
+
+    result = trial.run_step(digits_store, TASK, recipe, 1)
+
+    assert result.reused
+    outcomes = [
+        row["outcome"] for row in digits_store.read("step_runs").to_pylist() if row["model_id"] == result.model_id
+    ]
+    assert sorted(outcomes) == ["discarded", "published"]
+
+
+def test_timing_waits_for_steps_and_steps_wait_for_timing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    inside: list[str] = []
+    crowd: list[list[str]] = []
+    guard = threading.Lock()
+
+    def work(name: str, quiet: bool) -> None:
+        for _ in range(20):
+            with trial._alone() if quiet else trial._beside_others():
+                with guard:
+                    inside.append(name)
+                    crowd.append(list(inside))
+                with guard:
+                    inside.remove(name)
+
+    threads = [threading.Thread(target=work, args=(f"{quiet}{n}", quiet)) for quiet in (True, False) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(crowd) == 80
+    assert all(len(names) == 1 for names in crowd if any(name.startswith("True") for name in names))
+
+
+KILLED = """
+import os, signal, sys
+from cc_ray.recipe import Recipe
+from cc_ray.store import Store
+from cc_ray.tasks.digits import Digits
+from cc_ray.trial import run_step
+from tests.test_trial import PRUNE, canonical
+import cc_ray.store.tables as tables
+import pathlib
+
+def die(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+{sabotage}
+run_step(Store(sys.argv[1]), Digits(), canonical(PRUNE), 1)
+"""
+BEFORE_THE_RENAME = "tables._rename_unless_there = die"
+AMONG_THE_FILES = """
+write = tables._write
+def second(table, path, written=[]):
+    written.append(path)
+    die() if len(written) == 3 else write(table, path)
+tables._write = second
+"""
+
+
+@pytest.mark.parametrize("sabotage", [BEFORE_THE_RENAME, AMONG_THE_FILES], ids=["before the rename", "among the files"])
+def test_a_process_killed_while_it_publishes_leaves_nothing_half_visible(digits_store: Store, sabotage: str) -> None:
+    recipe = canonical(PRUNE)
+    model_id = recipe.model_ids(TASK.task_id)[1]
+    models = digits_store.read("models").num_rows
+
+    code = subprocess.run([sys.executable, "-c", KILLED.format(sabotage=sabotage), digits_store.root], check=False)
+
+    assert code.returncode == -9
+    assert not digits_store.has("step", model_id)
+    assert digits_store.read("models").num_rows == models
+    assert digits_store.read("metrics", keys={"step": model_id}).num_rows == 0
+    assert list(digits_store.layout.partial.iterdir())
+    assert not trial.run_trial(digits_store, TASK, recipe).steps[1].reused
+    assert digits_store.sweep(older_than_s=0) == 1
+    assert digits_store.read("models").num_rows == models + 1
