@@ -70,7 +70,7 @@ def _refuse_silent(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
     except OSError as error:
         raise CcRayError(
-            f"no Ray cluster at '{address}': {error.strerror or error}. Give the address that `ray start --head` printed."
+            f"no Ray cluster at '{address}': {error.strerror or error}. Name the one that `ray start --head` printed."
         ) from error
 
 

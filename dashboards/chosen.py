@@ -1,0 +1,102 @@
+"""Which models a page of comparisons shows, and against which base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dashboards import markup
+from dashboards.labels import letter
+from dashboards.markup import esc
+from dashboards.session import Session
+from dashboards.snapshot import Snapshot
+from dashboards.theme import SERIES
+
+BASE_BADGE: Final = '<b class="badge base">◆</b>'
+"""The mark of the base."""
+SIDE_BY_SIDE: Final = len(SERIES)
+"""Models that are shown side by side at most; tables show all."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Models beside a base."""
+
+    ids: tuple[str, ...]
+    """The models, the base left out."""
+    base: str
+    selected: bool
+    """Whether the user selected them; else they are a suggestion."""
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Those that have room side by side."""
+        return self.ids[:SIDE_BY_SIDE]
+
+
+def chosen(session: Session) -> Chosen | None:
+    """The selected models against the chosen base, else against the base model of the first; None in an empty store.
+
+    Where nothing is selected, the newest models of the first base model stand in.
+    """
+    snapshot, state = session.snapshot, session.state
+    ids = [row["model_id"] for row in session.selected]
+    selected = bool(ids)
+    if not selected:
+        ids = suggestion(snapshot)
+    if not ids:
+        return None
+    base = state.base if state.base in snapshot.models else snapshot.models[ids[0]]["root"]
+    task = snapshot.models[base]["task_id"]
+    others = tuple(id for id in ids if id != base and snapshot.models[id]["task_id"] == task)
+    return Chosen(others, base, selected)
+
+
+def suggestion(snapshot: Snapshot, count: int = 3) -> list[str]:
+    """The last models that are no base models, for who has selected none."""
+    return [id for id, row in snapshot.models.items() if row["operation"] is not None][-count:]
+
+
+def badge(place: int) -> str:
+    """The mark of a model: a letter on its colour."""
+    if place >= SIDE_BY_SIDE:
+        return ""
+    return f'<b class="badge" style="background:{SERIES[place]}">{letter(place)}</b>'
+
+
+def head(session: Session, now: Chosen) -> str:
+    """The bar above a page of comparisons: the models, each to be left out, and the base."""
+    snapshot = session.snapshot
+    names = {id: snapshot.labels.name(id) for id in _bases(snapshot, now)}
+    short = snapshot.labels.apart(now.shown)
+    pills = "".join(_pill(snapshot, id, short[id], place, now.selected) for place, id in enumerate(now.shown))
+    more = len(now.ids) - len(now.shown)
+    rest = f'<span class="soft">and {more} more</span>' if more else ""
+    hint = "" if now.selected else '<span class="hint">A suggestion: select models on the Overview.</span>'
+    base = f"{BASE_BADGE}{markup.select('base', 'Base', names, now.base)}"
+    return f'<div class="bar">{base}{pills}{rest}{hint}</div>'
+
+
+def _bases(snapshot: Snapshot, now: Chosen) -> list[str]:
+    """Base models, ancestors of the chosen ones, and these themselves: what one would compare with."""
+    found = {id: None for id, row in snapshot.models.items() if row["operation"] is None}
+    for id in now.ids:
+        parent = snapshot.models[id]["parent"]
+        while parent in snapshot.models:
+            found[parent] = None
+            parent = snapshot.models[parent]["parent"]
+    return list(dict.fromkeys([*found, *now.ids, now.base]))
+
+
+def _pill(snapshot: Snapshot, id: str, short: str, place: int, removable: bool) -> str:
+    name = esc(snapshot.labels.name(id))
+    cross = f'<button data-do="drop" data-model="{id}" data-key="drop-{id}" title="Leave out">×</button>'
+    return (
+        f'<span class="pill" title="{name}">{badge(place)}<span>{esc(short)}</span>{cross if removable else ""}</span>'
+    )
+
+
+def drop(session: Session, ids: Sequence[str]) -> None:
+    """Take models out of the selection."""
+    session.state.selection = [id for id in session.state.selection if id not in ids]

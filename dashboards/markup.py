@@ -1,0 +1,151 @@
+"""Small pieces of HTML that several pages use. Everything that comes from a store is escaped here."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+
+from cc_ray.wording import format_change, format_interval, format_value
+from dashboards.labels import STEP
+from dashboards.snapshot import Metric, Row, Snapshot
+from dashboards.state import short
+from dashboards.theme import BAD, FONT, GOOD, INK, INK_2, INK_3, SEQUENTIAL
+
+esc = html.escape
+_KEY = f"color:{INK_2};padding-right:10px;white-space:nowrap"
+
+
+def options(choices: Mapping[str, str], chosen: str) -> str:
+    """The options of a `<select>`: labels by value."""
+    return "".join(
+        f'<option value="{esc(value)}"{" selected" if value == chosen else ""}>{esc(label)}</option>'
+        for value, label in choices.items()
+    )
+
+
+def select(name: str, label: str, choices: Mapping[str, str], chosen: str) -> str:
+    """A labelled choice that reports `do="set"` with the name of a `State` parameter."""
+    return (
+        f'<label class="field"><span>{esc(label)}</span>'
+        f'<select data-do="set" data-name="{name}" data-key="{name}">{options(choices, chosen)}</select></label>'
+    )
+
+
+def switch(name: str, choices: Mapping[str, str], chosen: str, hints: Mapping[str, str] | None = None) -> str:
+    """A few choices side by side."""
+    hints = hints or {}
+    return '<span class="switch">{}</span>'.format(
+        "".join(
+            f'<button data-do="set" data-name="{name}" data-value="{esc(value)}" data-key="{name}-{esc(value)}"'
+            f' aria-pressed="{str(value == chosen).lower()}" title="{esc(hints.get(value, ""))}">{esc(label)}</button>'
+            for value, label in choices.items()
+        )
+    )
+
+
+def toggle(name: str, label: str, on: bool, hint: str = "") -> str:
+    """A choice of yes or no."""
+    return (
+        f'<button class="toggle" data-do="set" data-name="{name}" data-value="{int(not on)}" data-key="{name}"'
+        f' aria-pressed="{str(on).lower()}" title="{esc(hint)}">{esc(label)}</button>'
+    )
+
+
+def button(do: str, label: str, hint: str = "", *, kind: str = "") -> str:
+    """Something to do."""
+    return f'<button class="{kind}" data-do="{do}" data-key="{do}" title="{esc(hint)}">{esc(label)}</button>'
+
+
+def value(row: Row, metric: Metric) -> str:
+    """A metric's value of a row of `compare.models`, with its interval for those who point at it."""
+    interval = format_interval(row.get(f"{metric.metric}_low"), row.get(f"{metric.metric}_high"), metric.format)
+    hint = f' title="95 % interval {interval}"' if interval else ""
+    return f"<span{hint}>{esc(format_value(row[metric.metric], metric.format))}</span>"
+
+
+def change(difference: float | None, metric: Metric) -> str:
+    """A difference with its sign, coloured by whether it is for the better."""
+    if difference is None or math.isnan(difference):
+        return ""
+    return f'<span class="{verdict(difference, metric)}">{esc(format_change(difference, metric.format))}</span>'
+
+
+def verdict(difference: float, metric: Metric) -> str:
+    """CSS class for a change: good, bad or even."""
+    if metric.direction == "none" or difference == 0:
+        return "even"
+    return "good" if (difference > 0) == (metric.direction == "higher") else "bad"
+
+
+def relative(value: float | None, parent: float | None) -> float | None:
+    """Change as a share of the parent's value; None where it cannot be said."""
+    if value is None or not parent:
+        return None
+    return (value - parent) / parent
+
+
+def recipe(snapshot: Snapshot, model_id: str) -> str:
+    """A model's name, its steps as a trail."""
+    *before, last = snapshot.labels.name(model_id).split(STEP)
+    trail = "".join(f'<span>{esc(step)} <i class="arrow">›</i></span> ' for step in before)
+    return f'<span class="recipe">{trail}<span>{esc(last)}</span></span>'
+
+
+def lineage(snapshot: Snapshot, model_id: str) -> str:
+    """A model's name, each ancestor in it to be selected."""
+    trail, id = [], snapshot.models[model_id]["parent"]
+    while id in snapshot.models:
+        step = esc(snapshot.labels.last(id))
+        trail.append(
+            f'<span data-do="select" data-model="{id}" data-point="{id}">{step} <i class="arrow">›</i></span> '
+        )
+        id = snapshot.models[id]["parent"]
+    return f'<span class="recipe">{"".join(reversed(trail))}<span>{esc(snapshot.labels.last(model_id))}</span></span>'
+
+
+def tooltip(snapshot: Snapshot, model_id: str, shown: Sequence[str]) -> str:
+    """What the pointer tells about a model: how it was made, and its metrics beside its parent's."""
+    row = snapshot.models[model_id]
+    parent = snapshot.models.get(row["parent"] or "")
+    facts = "".join(_tip_fact(name, text) for name, text in snapshot.labels.given(model_id).items())
+    names = dict.fromkeys([*(metric.metric for metric in snapshot.primary), *shown])
+    lines = "".join(_tip_line(snapshot.metrics[name], row, parent) for name in names if name in snapshot.metrics)
+    return (
+        f'<div style="max-width:300px;font:12px {FONT};color:{INK}">'
+        f'<div style="font-weight:600;margin-bottom:4px">{esc(snapshot.labels.last(model_id))}</div>'
+        f'<table style="border-spacing:0 1px;font:11.5px {FONT}">'
+        f'{facts}{lines}</table><div style="margin-top:4px;color:{INK_3}">{esc(short(model_id))}</div>'
+        f"{_warnings(snapshot, model_id)}</div>"
+    )
+
+
+def _warnings(snapshot: Snapshot, model_id: str) -> str:
+    notes = snapshot.findings.get(model_id, [])
+    return "".join(f'<div style="margin-top:4px;color:{BAD}">{esc(note)}</div>' for note in notes[:2])
+
+
+def _tip_fact(name: str, text: str) -> str:
+    return f'<tr><td style="{_KEY}">{esc(name)}</td><td>{esc(text)}</td></tr>'
+
+
+def _tip_line(metric: Metric, row: Row, parent: Row | None) -> str:
+    written = esc(format_value(row[metric.metric], metric.format))
+    share = relative(row[metric.metric], parent[metric.metric]) if parent else None
+    beside = ""
+    if share is not None and abs(share) >= 0.005:
+        colour = {"good": GOOD, "bad": BAD, "even": INK_2}[verdict(share, metric)]
+        beside = f'<td style="color:{colour};padding-left:8px">{percent(share)}</td>'
+    return f'<tr><td style="{_KEY}">{esc(metric.label)}</td><td>{written}</td>{beside}</tr>'
+
+
+def ramp() -> str:
+    """The sequential scale as a CSS gradient."""
+    return f"linear-gradient(90deg, {', '.join(SEQUENTIAL[place] for place in range(0, 256, 51))})"
+
+
+def percent(share: float | None) -> str:
+    """A relative change with its sign."""
+    if share is None:
+        return ""
+    return f"{100 * share:+.{int(abs(share) < 0.1)}f} %".replace("-", "−")

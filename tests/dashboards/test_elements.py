@@ -1,0 +1,84 @@
+import holoviews as hv
+import numpy as np
+import pytest
+from bokeh.document import Document
+
+from cc_ray import compare
+from cc_ray.store import Store
+from cc_ray.views import open_views
+from dashboards.elements import PIECES, model_map, per_class, trade_off, weight_histogram
+from dashboards.snapshot import Snapshot
+
+
+def drawn(element: hv.Overlay) -> None:
+    """Make sure that Bokeh can draw it."""
+    hv.renderer("bokeh").get_plot(element, doc=Document())
+
+
+def children(snapshot: Snapshot) -> list[str]:
+    return [id for id, row in snapshot.models.items() if row["parent"]]
+
+
+@pytest.mark.parametrize("arrange", ["operation", "step"])
+def test_the_map_has_a_node_a_model_and_an_edge_a_child(snapshot: Snapshot, arrange: str) -> None:
+    found = model_map(snapshot.views, arrange=arrange, colour="accuracy", size="size_bytes")  # type: ignore[arg-type]
+
+    edges, _, nodes = found.values()
+    assert list(nodes.dimension_values("model_id")) == list(snapshot.models)
+    assert len(edges) == PIECES * len(children(snapshot))
+    drawn(found)
+
+
+def test_the_map_needs_no_metric(snapshot: Snapshot) -> None:
+    _, _, nodes = model_map(snapshot.views).values()
+
+    assert len(set(nodes.dimension_values("colour"))) == 1
+
+
+def test_the_front_is_what_compare_says(snapshot: Snapshot) -> None:
+    found = trade_off(snapshot.views, "size_bytes", "accuracy", "accuracy", size="size_bytes")
+
+    line, _, points = found.values()
+    front = compare.front(snapshot.views, ["size_bytes", "accuracy"]).to_pylist()
+    assert sorted(line.dimension_values("x")) == sorted(row["size_bytes"] for row in front if row["on_front"])
+    assert list(points.dimension_values("y")) == [row["accuracy"] for row in snapshot.models.values()]
+    drawn(found)
+
+
+def test_a_metric_without_a_better_side_has_no_front(snapshot: Snapshot) -> None:
+    line, bars, _ = trade_off(snapshot.views, "sparsity", "accuracy").values()
+
+    assert (len(line), len(bars)) == (0, 0)
+
+
+def test_logarithmic_axes_draw(snapshot: Snapshot) -> None:
+    drawn(trade_off(snapshot.views, "size_bytes", "loss", log_x=True, log_y=True))
+
+
+def test_classes_show_points_of_change(snapshot: Snapshot) -> None:
+    ids = children(snapshot)[:3]
+    classes = compare.behaviours_by_class(snapshot.views, ids, snapshot.models[ids[0]]["root"])
+
+    cells, _ = per_class(classes).values()
+
+    assert len(cells) == len(classes)
+    assert np.allclose(sorted(cells.dimension_values("points")), sorted(100 * classes["difference"].to_numpy()))
+    drawn(per_class(classes, names=dict.fromkeys(ids, "a model")))
+
+
+def test_weights_of_several_models_share_their_bins(snapshot: Snapshot) -> None:
+    ids = children(snapshot)[:2]
+
+    found = weight_histogram(snapshot.views, {id: id[:4] for id in ids})
+
+    base, other = found.values()
+    assert list(base.dimension_values("weight")) == list(other.dimension_values("weight"))
+    drawn(found)
+
+
+def test_an_empty_store_has_an_empty_map(tmp_path_factory: pytest.TempPathFactory) -> None:
+    store = Store(tmp_path_factory.mktemp("empty") / "store", create=True)
+
+    edges, _, nodes = model_map(open_views(store.root)).values()
+
+    assert (len(edges), len(nodes)) == (0, 0)

@@ -1,0 +1,68 @@
+from typing import Any
+
+from dashboards import figures
+from dashboards.elements import model_map, trade_off
+from dashboards.figures import Plot
+from dashboards.snapshot import Snapshot
+
+
+def plot(snapshot: Snapshot, **choices: str) -> Plot:
+    columns = {"model_id": list(snapshot.models), "tooltip": [""] * len(snapshot.models)}
+    return figures.render(model_map(snapshot.views, **choices), columns)  # type: ignore[arg-type]
+
+
+def view(plot: Plot) -> Any:
+    """The part of the x axis that is shown."""
+    return plot.figure.x_range
+
+
+def test_a_row_of_points_is_a_model(snapshot: Snapshot) -> None:
+    found = plot(snapshot, colour="accuracy")
+
+    assert found.source.data["model_id"] == list(snapshot.models)
+    assert len(found.source.data["size"]) == len(snapshot.models)
+
+
+def test_new_colours_keep_the_figure_its_selection_and_its_zoom(snapshot: Snapshot) -> None:
+    shown = plot(snapshot, colour="accuracy", size="size_bytes")
+    shown.source.selected.indices = [2, 3]
+    view(shown).start = 1.5
+
+    figures.renew(shown, plot(snapshot), keep_view=True)
+
+    assert len(set(shown.source.data.get("color", ["one"]))) == 1
+    assert shown.source.selected.indices == [2, 3]
+    assert view(shown).start == 1.5
+
+
+def test_another_arrangement_is_shown_whole(snapshot: Snapshot) -> None:
+    shown, fresh = plot(snapshot), plot(snapshot, arrange="step")
+    end = view(fresh).end
+    view(shown).end = 0.1
+
+    figures.renew(shown, fresh, keep_view=False)
+
+    assert view(shown).end == end
+    assert shown.figure.xaxis[0].major_label_overrides == fresh.figure.xaxis[0].major_label_overrides
+
+
+def test_pointing_rings_a_model_and_nothing_else(snapshot: Snapshot) -> None:
+    found, id = plot(snapshot), list(snapshot.models)[4]
+
+    figures.ring(found, id)
+    ringed = dict(found.ring.data)
+    figures.ring(found, "")
+
+    assert (ringed["x"], ringed["y"]) == ([found.source.data["column"][4]], [found.source.data["row"][4]])
+    assert found.ring.data["x"] == []
+
+
+def test_every_plot_tells_every_other_of_its_selection(snapshot: Snapshot) -> None:
+    columns = {"model_id": list(snapshot.models), "tooltip": [""] * len(snapshot.models)}
+    scatter = figures.render(trade_off(snapshot.views, "size_bytes", "accuracy"), columns)
+    plots = [plot(snapshot), scatter]
+
+    figures.link(plots)
+
+    for found in plots:
+        assert "change:indices" in found.source.selected.js_property_callbacks

@@ -1,0 +1,170 @@
+"""The HTML of the pages: says what compare answers, and lets nothing from a store through as markup."""
+
+import re
+
+import pytest
+
+from cc_ray import compare
+from cc_ray.errors import UnknownNameError
+from dashboards import markup, tree
+from dashboards.app import navigation, status, welcome
+from dashboards.behaviours import changes, summary
+from dashboards.chosen import Chosen
+from dashboards.details import card, details, findings
+from dashboards.gallery import PAGE, gallery, payload
+from dashboards.legend import legend
+from dashboards.page import Page, pages
+from dashboards.snapshot import Metric, Snapshot
+from dashboards.state import State
+
+ACCURACY = Metric("accuracy", "Accuracy", "", "higher", 0.0, 1.0, "percent", True, "")
+
+
+def against_base(snapshot: Snapshot, count: int) -> Chosen:
+    ids = [id for id, row in snapshot.models.items() if row["parent"]][:count]
+    return Chosen(tuple(ids), snapshot.models[ids[0]]["root"], True)
+
+
+@pytest.mark.parametrize(("name", "kind"), pages.items())
+def test_every_page_says_what_it_is(name: str, kind: type[Page]) -> None:
+    assert kind.title
+    assert kind.__doc__
+    assert f'data-do="{name}"' in navigation(State())
+
+
+def test_pages_have_their_own_places() -> None:
+    assert len({kind.order for _, kind in pages.items()}) == len(pages.items())
+
+
+def test_an_unknown_page_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'layers'"):
+        pages["layer"]
+
+
+def test_nothing_selected_recommends_the_front(snapshot: Snapshot) -> None:
+    front = compare.recommendations(snapshot.views, ["accuracy", "size_bytes", "latency_p50_ms"])
+
+    found = details(snapshot, [])
+
+    assert re.findall('<tr data-do="select" data-model="([^"]+)"', found) == front["model_id"].to_pylist()
+    assert "trials" in found
+
+
+def test_a_card_tells_of_the_model_and_its_difference_to_parent_and_base(snapshot: Snapshot) -> None:
+    id = next(id for id, row in snapshot.models.items() if row["step_index"] == 2)
+
+    found = card(snapshot, id)
+
+    assert id in found
+    assert snapshot.models[id]["parent"] in found
+    assert all(metric.label in found for metric in snapshot.primary)
+
+
+@pytest.mark.parametrize("count", [2, 5, 24])
+def test_any_number_of_models_has_a_row_and_a_bar_a_metric(snapshot: Snapshot, count: int) -> None:
+    ids = list(snapshot.models)[:count]
+
+    found = details(snapshot, ids)
+
+    assert sorted(re.findall('<tr data-do="select" data-model="([^"]+)"', found)) == sorted(ids)
+    assert found.count('class="track"') == count * len(snapshot.primary)
+
+
+def test_findings_name_the_model_where_there_are_several(snapshot: Snapshot) -> None:
+    noticed = compare.findings(snapshot.views).to_pylist()
+    name = snapshot.labels.name(noticed[0]["model_id"])
+
+    assert name in findings(snapshot, noticed)
+    assert noticed[0]["message"] in findings(snapshot, noticed[:1])
+    assert name not in findings(snapshot, noticed[:1])
+    assert findings(snapshot, []) == ""
+
+
+def test_behaviours_are_summed_by_model(snapshot: Snapshot) -> None:
+    now = against_base(snapshot, 3)
+    rows = compare.behaviours(snapshot.views, now.ids, now.base).to_pylist()
+
+    found = summary(snapshot, rows, now)
+
+    assert found.count("<tr>") == 1 + 3
+    assert f"<span>{rows[0]['lost']:,}</span>" in found
+
+
+def test_changes_of_prediction_carry_their_count(snapshot: Snapshot) -> None:
+    now = against_base(snapshot, 24)
+    moved = {id: compare.prediction_changes(snapshot.views, id, now.base) for id in now.ids}
+    id, table = next((id, table) for id, table in moved.items() if len(table))
+
+    assert f"<b>{table['count'][0].as_py():,}</b>" in changes({id: table})
+    assert changes({id: table.slice(0, 0)}) == ""
+
+
+def test_a_page_of_instances_shows_images_and_answers(snapshot: Snapshot) -> None:
+    now = against_base(snapshot, 2)
+    found = compare.instances(snapshot.views, now.ids, now.base, limit=PAGE)
+
+    shown = gallery(found, now.shown, 0)
+
+    assert shown.count("<img") == PAGE
+    assert shown.count("<li") == 3 * PAGE
+    assert f"1–{PAGE} of {found.count:,}" in shown
+
+
+def test_a_text_instance_is_shown_as_text() -> None:
+    assert payload(b"<b>hi</b>", "text/plain") == '<div class="payload">&lt;b&gt;hi&lt;/b&gt;</div>'
+    assert "no image" in payload(None, None)
+
+
+def test_the_tree_unfolds_and_filters(snapshot: Snapshot) -> None:
+    now = against_base(snapshot, 2)
+    found = tree.Tree.of(compare.layer_tree(snapshot.views, now.shown, now.base).to_pylist())
+
+    assert list(found.visible(set())) == [""]
+    assert set(found.visible({""})) == {"", *found.children[""]}
+    assert all("norm" in path for path in found.matching("NORM"))
+    shown = tree.table(found, ["", *found.children[""]], {""}, "", now, snapshot.labels)
+    assert shown.count("<tr data-do") == 1 + len(found.children[""])
+    assert "Parameters" in tree.facts(found, "", now, snapshot.labels)
+
+
+def test_only_the_topmost_matches_are_listed() -> None:
+    rows = [{"path": path, "parent": None, "model_id": "m"} for path in ("a", "a.norm", "a.norm.weight", "b.norm")]
+
+    assert tree.Tree.of(rows).matching("norm") == ["a.norm", "b.norm"]
+
+
+def test_changes_are_judged_by_the_metrics_direction() -> None:
+    assert 'class="good"' in markup.change(0.1, ACCURACY)
+    assert 'class="bad"' in markup.change(-0.1, ACCURACY)
+    assert markup.change(None, ACCURACY) == ""
+    assert markup.percent(-0.256) == "−26 %"
+
+
+def test_nothing_from_a_store_is_markup() -> None:
+    evil = '"><script>alert(1)</script>'
+
+    for found in (
+        markup.select("x", evil, {evil: evil}, evil),
+        markup.switch("x", {evil: evil}, evil, {evil: evil}),
+        markup.button("x", evil, evil),
+    ):
+        assert "<script" not in found
+
+
+def test_a_legend_says_that_outliers_share_the_last_colour(snapshot: Snapshot) -> None:
+    assert "≤" in legend(snapshot, "accuracy", "colour")
+    assert legend(snapshot, "", "size") == ""
+
+
+def test_the_header_counts_models_and_failures(snapshot: Snapshot) -> None:
+    assert f"<b>{len(snapshot.models)}</b> models" in status(snapshot)
+    assert "KeyError" in status(snapshot, "KeyError: 'x'")
+    assert "cc-ray demo" in welcome(snapshot)
+
+
+def test_links_to_pages_keep_what_was_chosen() -> None:
+    found = navigation(State(page="layers", colour="sparsity"))
+
+    assert 'href="?page=behaviours&amp;colour=sparsity"' in found
+    assert 'href="?colour=sparsity"' in found
+    assert found.count("aria-current") == 1
