@@ -13,9 +13,12 @@ import typer
 from rich.text import Text
 
 from cc_ray.errors import CcRayError
-from cc_ray.terminal.tables import Format, notices
+from cc_ray.terminal.tables import Format, notices, screen
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from cc_ray.compare import Labels
     from cc_ray.search import SearchSpace
     from cc_ray.views import Views
 
@@ -126,7 +129,7 @@ def models(
     views = _views(store)
     listed = compare.models(views)
     if format is Format.table and output is None:
-        show_models(listed, _definitions(views), primary_only=not every)
+        show_models(listed, _labels(listed), _definitions(views), primary_only=not every)
     else:
         write(listed, format, output)
 
@@ -181,6 +184,12 @@ def _definitions(views: Views) -> dict[str, dict[str, Any]]:
     return {row["metric"]: row for row in compare.metric_definitions(views).to_pylist()}
 
 
+def _labels(models: pa.Table) -> Labels:
+    from cc_ray.compare import Labels
+
+    return Labels({row["model_id"]: row for row in models.to_pylist()})
+
+
 def _explore(space: SearchSpace, folder: Path, *, address: str | None, retry_failed: bool) -> None:
     from cc_ray import compare
     from cc_ray.evaluate import metric_definitions
@@ -200,7 +209,7 @@ def _explore(space: SearchSpace, folder: Path, *, address: str | None, retry_fai
     bounds = {sense: {c.metric: c.limit for c in space.constraints if c.sense == sense} for sense in SENSES}
     answer = compare.recommendations(views, space.objectives, study=summary.study_id, **bounds)
     show_findings_by_check(compare.findings(views))
-    show_recommendations(answer, _definitions(views), space.objectives)
+    show_recommendations(answer, _labels(compare.models(views)), _definitions(views), space.objectives)
     if summary.state == "stopped":
         raise typer.Exit(130)
 
@@ -212,6 +221,11 @@ def _refuse_taken_port(host: str, port: int) -> None:
 
 
 def _serve(store: Path, host: str, port: int) -> None:
-    from cc_ray.serve import serve_store
+    from cc_ray.serve import serve_store, stay
+    from cc_ray.store import Store
 
-    serve_store(store, host=host, port=port)
+    root = Store(store).root
+    with notices.status(f"Starting the dashboard of {root} …"):
+        url = serve_store(root, host=host, port=port)
+    screen.print(Text.assemble("The dashboard is at ", (url, "bold"), " (Ctrl-C ends it)."))
+    stay()

@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
@@ -96,17 +97,16 @@ def build_app(root: str, hosts: Sequence[str] = ("*",)) -> FastAPI:
     return app
 
 
-def serve_store(root: Path | str, *, host: str = "127.0.0.1", port: int = 8765, block: bool = True) -> str:
-    """Serve the dashboard of one store, on this process's Ray or on a local one of its own.
+def serve_store(root: Path | str, *, host: str = "127.0.0.1", port: int = 8765) -> str:
+    """Serve the dashboard of one store, on this process's Ray or on a local one of its own, and return at once.
 
     Args:
         root: The store's folder.
         host: Address to listen on. Whoever reaches it can read the store: there is no login.
         port: Port to listen on; 0 takes a free one.
-        block: Stay until interrupted (Ctrl-C or SIGTERM), then end; else return and keep serving.
 
     Returns:
-        The URL of the dashboard.
+        The URL of the dashboard, which is ready.
 
     Raises:
         StoreError: If the folder is not a store.
@@ -121,10 +121,16 @@ def serve_store(root: Path | str, *, host: str = "127.0.0.1", port: int = 8765, 
     serve.start(http_options={"host": host, "port": port}, logging_config=_QUIET)
     hosts = LOCAL if host in LOCAL else ("*",)
     serve.run(application(root, hosts), name=NAME, route_prefix="/")
-    if block:
-        _wait()
-        serve.shutdown()
     return f"http://{host}:{port}/"
+
+
+def stay() -> None:
+    """Keep serving until Ctrl-C or SIGTERM, then end."""
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    with suppress(KeyboardInterrupt):
+        ended.wait()
+    serve.shutdown()
 
 
 def refuse_taken_port(host: str, port: int) -> int:
@@ -145,15 +151,6 @@ def refuse_taken_port(host: str, port: int) -> int:
                 f"cannot listen on {host}:{port}: {error.strerror}. Name another port with --port, or 0 for a free one."
             ) from error
         return int(probe.getsockname()[1])
-
-
-def _wait() -> None:
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    try:
-        ended.wait()
-    except KeyboardInterrupt:
-        return
 
 
 def _guard() -> None:

@@ -7,9 +7,9 @@ from typing import Final
 
 import pyarrow as pa
 
+from cc_ray.compare.labels import points_text
 from cc_ray.wording import format_value
 from dashboards.chosen import Chosen, badge
-from dashboards.labels import points_text
 from dashboards.markup import esc, recipe
 from dashboards.snapshot import Row, Snapshot
 

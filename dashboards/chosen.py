@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from cc_ray.compare.labels import letter
+from cc_ray.errors import NotComparableError
 from dashboards import markup
-from dashboards.labels import letter
 from dashboards.markup import esc
 from dashboards.session import Session
 from dashboards.snapshot import Snapshot
@@ -38,7 +39,7 @@ class Chosen:
 def chosen(session: Session) -> Chosen | None:
     """The selected models against the chosen base, else against the base model of the first; None in an empty store.
 
-    Where nothing is selected, the newest models of the first base model stand in.
+    Where nothing is selected, a suggestion stands in.
     """
     snapshot, state = session.snapshot, session.state
     ids = [row["model_id"] for row in session.selected]
@@ -54,8 +55,14 @@ def chosen(session: Session) -> Chosen | None:
 
 
 def suggestion(snapshot: Snapshot, count: int = 3) -> list[str]:
-    """The last models that are no base models, for who has selected none."""
-    return [id for id, row in snapshot.models.items() if row["operation"] is not None][-count:]
+    """For who has selected none: the first recommended models of one base, else the last models of one."""
+    try:
+        best = [row["model_id"] for row in snapshot.recommended]
+    except NotComparableError:
+        best = []
+    candidates = [id for id in (*best, *reversed(snapshot.models)) if snapshot.models[id]["operation"] is not None]
+    of_one_base = [id for id in candidates if snapshot.models[id]["root"] == snapshot.models[candidates[0]]["root"]]
+    return list(dict.fromkeys(of_one_base))[:count]
 
 
 def badge(place: int) -> str:

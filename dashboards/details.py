@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cc_ray import compare
+from cc_ray.compare.labels import title
 from cc_ray.errors import NotComparableError
 from cc_ray.wording import format_change, format_interval, format_value
 from dashboards import markup
 from dashboards.differences import differences
-from dashboards.labels import title
 from dashboards.markup import esc
 from dashboards.snapshot import Metric, Row, Snapshot
 
@@ -32,7 +32,7 @@ def recommended(snapshot: Snapshot) -> str:
     """The models that no other one beats on every objective, each beside its base model."""
     metrics = snapshot.objectives
     try:
-        table = compare.recommendations(snapshot.views, [metric.metric for metric in metrics]).to_pylist()
+        table = snapshot.recommended
     except NotComparableError as error:
         return f"<h2>Recommended models</h2><p>{esc(str(error))}</p>"
     heads = "".join(f'<th class="number">{esc(metric.label)}</th>' for metric in metrics)

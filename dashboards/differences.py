@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from cc_ray import compare
+from cc_ray.compare.labels import title
 from cc_ray.wording import format_value
-from dashboards.labels import title
 from dashboards.markup import esc, recipe, value
 from dashboards.snapshot import Metric, Row, Snapshot
 
 SHOWN: Final = 3
 """Variables with a column of their own; what else differs stands in the recipe."""
+NAMED: Final = 2
+"""Traits of one variable that are named."""
 GROUPS: Final = 0.5
 """Rows are grouped by a variable that has at most this many values per row."""
 ALWAYS: Final = 2
@@ -75,12 +77,14 @@ def _summary(variables: Sequence[Row], count: int) -> str:
 
 
 def _words(variable: Row) -> str:
-    """A variable's name; of several traits folded together, the operations that they are of."""
-    members = variable["members"]
-    if len(members) <= 1:
-        return title(variable["variable"])
-    operations = list(dict.fromkeys(title(member.split(" ")[0]) for member in members))
-    return ", ".join(operations[:2]) + (" …" if len(operations) > 2 else "")
+    """A variable's name; of several traits folded together, the first ones, each operation named once."""
+    said: list[str] = []
+    before = ""
+    for member in variable["members"]:
+        operation, _, parameter = member.rpartition(" ")
+        said.append(parameter if operation and operation == before else title(member))
+        before = operation
+    return ", ".join(said[:NAMED]) + (" …" if len(said) > NAMED else "")
 
 
 def _text(label: object) -> str:

@@ -18,10 +18,10 @@ from bokeh.models import HoverTool
 from holoviews.plotting import bokeh as _backend  # noqa: F401 (registers the Bokeh backend)
 
 from cc_ray import compare
-from cc_ray.compare.distributions import weight_distribution
+from cc_ray.compare import weight_distribution
+from cc_ray.compare.labels import Labels, letter, points_text, title
 from cc_ray.views import Views
 from dashboards.axes import axis_title, tick_formatter, ticker
-from dashboards.labels import Labels, letter, points_text, title
 from dashboards.map_layout import Arrangement, MapLayout, Node, layout
 from dashboards.scales import UNCOLOURED, colour_scale, column, constant, sizes
 from dashboards.theme import ACCENT, DIVERGING, FONT, INK, INK_2, INK_3, LABEL_PX, LINE, MISSING, SERIES, SURFACE, mix

@@ -6,8 +6,8 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 
+from cc_ray.compare.labels import STEP
 from cc_ray.wording import format_change, format_interval, format_value
-from dashboards.labels import STEP
 from dashboards.snapshot import Metric, Row, Snapshot
 from dashboards.state import short
 from dashboards.theme import BAD, FONT, GOOD, INK, INK_2, INK_3, SEQUENTIAL

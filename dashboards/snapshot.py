@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 import pyarrow as pa
 
 from cc_ray import compare
+from cc_ray.compare.labels import Labels
 from cc_ray.views import Views, open_views
-from dashboards.labels import Labels
 from dashboards.state import short
 
 Row = dict[str, Any]
@@ -101,6 +101,17 @@ class Snapshot:
         """What the newest study sought, else the primary metrics of which a direction is better."""
         sought = [self.metrics[name] for name in self._wanted if name in self.metrics]
         return sought or [metric for metric in self.primary if metric.direction != "none"]
+
+    @cached_property
+    def recommended(self) -> list[Row]:
+        """The answer of `compare.recommendations` for the objectives.
+
+        Raises:
+            NotComparableError: If the store holds models of several tasks, or no objective.
+        """
+        names = [metric.metric for metric in self.objectives]
+        rows: list[Row] = compare.recommendations(self.views, names).to_pylist()
+        return rows
 
     @property
     def primary(self) -> list[Metric]:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from cc_ray.compare.labels import Labels
 from cc_ray.wording import format_value
 from dashboards.chosen import BASE_BADGE, Chosen, badge
-from dashboards.labels import Labels
 from dashboards.markup import esc
 from dashboards.snapshot import Row
 
@@ -182,7 +182,8 @@ def _zeros(node: Row | None, colour: str) -> str:
 
 
 def _change(node: Row) -> str:
-    if node["relative_change"] is None:
+    """How far the weights moved; nothing where most of them have no counterpart, because the rest tells little."""
+    if node["relative_change"] is None or 2 * node["unmatched_parameters"] > node["parameters"]:
         why = "another shape than the base" if node["unmatched_parameters"] else "the weights were not saved"
         word = "reshaped" if node["unmatched_parameters"] else "–"
         return f'<span class="soft" title="{why}">{word}</span>'

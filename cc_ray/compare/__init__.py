@@ -10,6 +10,8 @@ from cc_ray.compare.behaviours import (
 )
 from cc_ray.compare.comparison import Comparison, compare
 from cc_ray.compare.differences import Differences, differences
+from cc_ray.compare.distributions import weight_distribution
+from cc_ray.compare.labels import Labels
 from cc_ray.compare.layers import layer_tree, most_changed_layers
 from cc_ray.compare.lineage import ancestors, children, descendants, parents, resolve
 from cc_ray.compare.models import (
@@ -28,6 +30,7 @@ __all__ = [
     "Comparison",
     "Differences",
     "Instances",
+    "Labels",
     "ModelCard",
     "ancestors",
     "behaviours",
@@ -52,4 +55,5 @@ __all__ = [
     "show",
     "studies",
     "trials",
+    "weight_distribution",
 ]

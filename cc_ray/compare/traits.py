@@ -139,12 +139,15 @@ def _operation_traits(name: str, steps: Sequence[Step | None]) -> Iterator[Trait
     """The parameters that vary where the operation is there; without any, its presence."""
     there = [_fields(step) for step in steps if step is not None]
     keys = [key for key in dict.fromkeys(key for fields in there for key in fields) if _varies(there, key)]
+    numeric = [key for key in keys if all(is_number(fields.get(key)) for fields in there)]
     if not keys:
         yield Trait("presence", name, tuple(step is not None for step in steps), name)
     fields = [_fields(step) if step is not None else {} for step in steps]
-    for key in keys:
+    for key in sorted(keys, key=lambda key: key not in numeric):
         values = tuple(row.get(key) for row in fields)
-        yield Trait("parameter", f"{name} {key}", values, name, key if len(keys) > 1 else "")
+        # A single number needs no name: "magnitude_pruning 0.5, scope=layer".
+        alone = len(keys) == 1 or numeric == [key]
+        yield Trait("parameter", f"{name} {key}", values, name, "" if alone else key)
 
 
 def _fields(step: Step) -> dict[str, Any]:
@@ -152,9 +155,11 @@ def _fields(step: Step) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A value that equals another one where people would say so."""
+    """A value that equals another one where people would say so; an empty list asks for nothing."""
     if isinstance(value, float):
         return float(f"{value:.12g}")
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return " | ".join(value) or None
     return value if isinstance(value, str | int | None) else canonical_json(value)
 
 

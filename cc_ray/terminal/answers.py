@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pydantic.fields import FieldInfo
 
-    from cc_ray.compare import Comparison, ModelCard
+    from cc_ray.compare import Comparison, Labels, ModelCard
     from cc_ray.compress import Operation
 
 ID_DIGITS: Final = 8
@@ -28,7 +28,7 @@ Definitions = Mapping[str, Mapping[str, Any]]
 """Metric definitions by metric."""
 
 
-def show_models(models: pa.Table, definitions: Definitions, *, primary_only: bool) -> None:
+def show_models(models: pa.Table, labels: Labels, definitions: Definitions, *, primary_only: bool) -> None:
     """List models with the metrics that they have."""
     shown = [
         metric
@@ -38,7 +38,7 @@ def show_models(models: pa.Table, definitions: Definitions, *, primary_only: boo
     drawn = grid("model", *(f">{definitions[metric]['label']}" for metric in shown), "recipe")
     for row in models.to_pylist():
         values = (format_value(row[metric], definitions[metric]["format"]) for metric in shown)
-        drawn.add_row(row["model_id"][:ID_DIGITS], *values, _recipe(row["name"]))
+        drawn.add_row(row["model_id"][:ID_DIGITS], *values, _recipe(labels.name(row["model_id"])))
     screen.print(drawn)
 
 
@@ -98,15 +98,15 @@ def show_comparison(comparison: Comparison, definitions: Definitions) -> None:
     _show_layers(comparison)
 
 
-def show_recommendations(front: pa.Table, definitions: Definitions, objectives: Iterable[str]) -> None:
+def show_recommendations(front: pa.Table, labels: Labels, definitions: Definitions, objectives: Iterable[str]) -> None:
     """Draw the trade-off front: values, intervals and changes against each model's own base."""
     metrics = list(objectives)
     headings = [text for metric in metrics for text in (f">{definitions[metric]['label']}", ">against base")]
-    heading(f"Trade-off front: {front.num_rows} models to choose from")
-    drawn = grid("model", *headings, "recipe")
+    heading(f"Trade-off front: {front.num_rows} models to choose from, with 95 % intervals")
+    drawn = grid("model", "recipe", *headings)
     for row in front.to_pylist():
         cells = [text for metric in metrics for text in _objective(row, metric, definitions[metric])]
-        drawn.add_row(row["model_id"][:ID_DIGITS], *cells, _recipe(row["name"]))
+        drawn.add_row(row["model_id"][:ID_DIGITS], _recipe(labels.name(row["model_id"])), *cells)
     screen.print(drawn)
 
 
@@ -168,7 +168,7 @@ def _objective(row: Mapping[str, Any], metric: str, definition: Mapping[str, Any
     else:
         change = _factor(row[metric], row[f"{metric}_base"])
     low, high = row.get(f"{metric}_change_low"), row.get(f"{metric}_change_high")
-    return value, change + (f"\n{format_interval(low, high, kind)}" if low is not None else "")
+    return value, change + (f"\n{format_interval(low, high, kind)}" if low != high else "")
 
 
 def _factor(value: float | None, base: float | None) -> str:

@@ -9,12 +9,12 @@ import panel as pn
 from bokeh.plotting import figure as Figure
 
 from cc_ray import compare
+from cc_ray.compare.labels import letter
 from cc_ray.errors import CcRayError
 from dashboards import figures, markup, tree
 from dashboards.chosen import Chosen, chosen, drop, head
 from dashboards.components import Html, Message
 from dashboards.elements import weight_histogram
-from dashboards.labels import letter
 from dashboards.page import Page, page
 from dashboards.session import DRAWING, Session
 from dashboards.snapshot import Snapshot

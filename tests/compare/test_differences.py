@@ -117,7 +117,7 @@ def test_a_grid_stays_a_grid(tmp_path: Path) -> None:
 def test_two_parameters_of_one_operation_that_cross_stay_apart_beside_the_parent(tmp_path: Path) -> None:
     found = of(tmp_path, [], *[[prune(s, scope)] for s, scope in product([0.1, 0.5], ["global", "layer"])])
 
-    assert [name for name, _, _ in variables(found)] == ["prune scope", "prune sparsity"]
+    assert [name for name, _, _ in variables(found)] == ["prune sparsity", "prune scope"]
     assert found.table["prune scope"].to_pylist() == [None, "global", "layer", "global", "layer"]
 
 
@@ -201,3 +201,13 @@ def test_any_selection_has_an_answer_that_tells_its_models_apart(tmp_path: Path)
     for row in found.variables.to_pylist():
         assert sorted(row["values"]) == sorted(set(found.labels[row["variable"]].to_pylist()))
         assert row["distinct"] == len(row["values"])
+
+
+def test_a_single_number_needs_no_name_and_an_empty_list_says_nothing(tmp_path: Path) -> None:
+    steps = [
+        Step("prune", {"include": include, "sparsity": s}) for include, s in [([], 0.5), ([], 0.8), (["a", "b"], 0.3)]
+    ]
+
+    found = of(tmp_path, *[[step] for step in steps])
+
+    assert found.variables["values"].to_pylist() == [["prune 0.5", "prune 0.8", "prune 0.3, include=a | b"]]

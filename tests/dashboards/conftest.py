@@ -62,7 +62,7 @@ def dashboard(chromium: str, store: Store, tmp_path_factory: pytest.TempPathFact
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    code = f"from cc_ray.serve import serve_store; serve_store({str(served.root)!r}, port={port})"
+    code = f"from cc_ray.serve import serve_store, stay; serve_store({str(served.root)!r}, port={port}); stay()"
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log, env=environment)

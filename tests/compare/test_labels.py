@@ -1,7 +1,7 @@
 from typing import Any
 
+from cc_ray.compare.labels import Labels, letter, points_text, title
 from cc_ray.recipe import canonical_json
-from dashboards.labels import Labels, letter, points_text, title
 
 
 def row(parent: str | None, operation: str | None, **parameters: Any) -> dict[str, Any]:
