@@ -108,6 +108,22 @@ class Labels:
         kept = [word for word in others if word not in GENERIC]
         return " ".join([first, *kept, self.step(model_id)]).strip()
 
+    def unsaid(self, model_ids: Sequence[str]) -> dict[str, str]:
+        """What names leave out because it never differs: parameters by operation, for all steps of these models."""
+        found: dict[str, str] = {}
+        for model_id in model_ids:
+            while model_id in self._models:
+                row = self._models[model_id]
+                if row["operation"] is not None:
+                    found.setdefault(row["operation"], self._constant(model_id))
+                model_id = row["parent"]
+        return {operation: text for operation, text in sorted(found.items()) if text}
+
+    def _constant(self, model_id: str) -> str:
+        varying = self.varying[self._models[model_id]["operation"]]
+        values = self.parameters[model_id].items()
+        return ", ".join(f"{name}={value_text(value)}" for name, value in values if name not in varying and value != [])
+
     def _varying(self) -> dict[str, list[str]]:
         seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         for id, row in self._models.items():

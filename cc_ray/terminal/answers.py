@@ -100,6 +100,9 @@ def show_comparison(comparison: Comparison, definitions: Definitions) -> None:
 
 def show_recommendations(front: pa.Table, labels: Labels, definitions: Definitions, objectives: Iterable[str]) -> None:
     """Draw the trade-off front: values, intervals and changes against each model's own base."""
+    if not front.num_rows:
+        screen.print("No model with all objectives measured yet: there is no trade-off front to show.")
+        return
     metrics = list(objectives)
     headings = [text for metric in metrics for text in (f">{definitions[metric]['label']}", ">against base")]
     heading(f"Trade-off front: {front.num_rows} models to choose from, with 95 % intervals")
@@ -108,6 +111,10 @@ def show_recommendations(front: pa.Table, labels: Labels, definitions: Definitio
         cells = [text for metric in metrics for text in _objective(row, metric, definitions[metric])]
         drawn.add_row(row["model_id"][:ID_DIGITS], _recipe(labels.name(row["model_id"])), *cells)
     screen.print(drawn)
+    unsaid = labels.unsaid(front["model_id"].to_pylist()).items()
+    if unsaid:
+        text = "; ".join(f"{operation} {parameters}" for operation, parameters in unsaid)
+        screen.print(Text(f"The same in every recipe: {text}.", style="dim"), soft_wrap=True)
 
 
 def show_operations(operations: Iterable[tuple[str, type[Operation]]]) -> None:
@@ -174,6 +181,8 @@ def _objective(row: Mapping[str, Any], metric: str, definition: Mapping[str, Any
 def _factor(value: float | None, base: float | None) -> str:
     if not value or not base:
         return NOTHING
+    if value == base:
+        return "the same"
     return f"{base / value:.3g}× less" if value <= base else f"{value / base:.3g}× more"
 
 

@@ -54,7 +54,7 @@ def show_summary(summary: StudySummary, store: Path) -> None:
     progress = summary.progress
     figures = (
         f" {summary.state} in {duration(progress.elapsed_s)}: {progress.models_done} models made, "
-        f"{progress.models_reused} reused, {progress.trials_failed} trials failed. Store: {store}"
+        f"{progress.models_reused} reused, trials failed: {progress.trials_failed}. Store: {store}"
     )
     screen.print(Text.assemble((summary.study_id, "bold"), figures), soft_wrap=True)
     for failure in summary.failures:

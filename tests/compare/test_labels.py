@@ -68,3 +68,17 @@ def test_models_side_by_side_are_told_apart_by_the_nearest_difference() -> None:
 
 def test_points_that_round_to_nothing_have_no_sign() -> None:
     assert [points_text(points) for points in (0.04, -0.04, 1.25, -3.9)] == ["0", "0", "+1.2", "−3.9"]
+
+
+def test_what_names_leave_out_is_said_once() -> None:
+    labels = Labels(
+        {
+            "base": row(None, None),
+            "a": row("base", "fine_tune", epochs=1, learning_rate=0.01),
+            "b": row("a", "fine_tune", epochs=2, learning_rate=0.01),
+            "c": row("base", "calibrate", batch_size=8),
+        }
+    )
+
+    assert labels.unsaid(["b"]) == {"fine_tune": "learning_rate=0.01"}
+    assert labels.unsaid(["base"]) == {}
