@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from cc_ray.compare import Labels
+    from cc_ray.imports.compress_and_compare import ImportSummary
     from cc_ray.search import SearchSpace
     from cc_ray.views import Views
 
@@ -29,6 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+imports = typer.Typer(help="Bring results of other programs into the store.", no_args_is_help=True)
+app.add_typer(imports, name="import")
 
 
 StorePath = Annotated[Path, typer.Option("--store", envvar="CC_RAY_STORE", help="Folder that holds everything.")]
@@ -51,8 +54,9 @@ def main() -> None:
     """Run the command line; an error is one line on standard error and exit code 2."""
     try:
         app()
-    except CcRayError as error:
-        notices.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+    # OSError: what the store does not foresee, such as a folder that may not be read.
+    except (CcRayError, OSError) as error:
+        notices.print(Text.assemble(("error: ", "bold red"), " ".join(str(error).split())), soft_wrap=True)
         sys.exit(2)
 
 
@@ -89,7 +93,7 @@ def plan(space: Space, store: StorePath = DEFAULT_STORE) -> None:
     from cc_ray.store import Store
     from cc_ray.terminal.study import show_plan, show_planned_operations
 
-    planned = plan(load_space(space), Store(store) if store.exists() else None)
+    planned = plan(load_space(space), Store(store) if store.expanduser().exists() else None)
     show_plan(planned)
     show_planned_operations(planned)
 
@@ -161,6 +165,35 @@ def compare_models(
 
 
 @app.command()
+def lint(store: StorePath = DEFAULT_STORE, format: FormatOption = Format.table, output: Output = None) -> None:
+    """List what looks wrong: steps that did nothing, missing or impossible values, findings of the checks."""
+    from cc_ray import compare
+    from cc_ray.terminal.tables import write
+
+    noticed = compare.lint(_views(store))
+    if format is Format.table and output is None and not noticed.num_rows:
+        screen.print("Nothing looks wrong.")
+    else:
+        write(noticed, format, output)
+
+
+@imports.command("compress-and-compare")
+def import_compress_and_compare(
+    file: Annotated[Path, typer.Argument(help="A models.json of Compress and Compare.")],
+    store: StorePath = DEFAULT_STORE,
+    study: Annotated[str, typer.Option(help="Study to show the models under; the file's name if left out.")] = "",
+) -> None:
+    """Import models, lineage and metrics; importing a file twice changes nothing."""
+    from cc_ray.imports.compress_and_compare import publish_results
+    from cc_ray.imports.reading import read_results
+    from cc_ray.store import Store
+
+    results = read_results(file)
+    folder = Store(store, create=True)
+    _show_import(publish_results(folder, results, study=study), folder.root)
+
+
+@app.command()
 def operations(markdown: Annotated[bool, typer.Option(help="As a Markdown table.")] = False) -> None:
     """List the operations with their parameters."""
     from cc_ray.compress import operations
@@ -170,6 +203,16 @@ def operations(markdown: Annotated[bool, typer.Option(help="As a Markdown table.
         typer.echo(operations_markdown(operations.items()))
     else:
         show_operations(operations.items())
+
+
+def _show_import(summary: ImportSummary, store: Path) -> None:
+    from cc_ray.terminal.tables import heading
+
+    done = "imported into" if summary.published else "are already in"
+    heading(f"{summary.models} models of {summary.task} {done} {store}")
+    screen.print(f"{summary.values} metric values, {summary.missing} missing; {summary.findings} findings.")
+    if summary.rescaled:
+        screen.print(f"From percent to shares in [0, 1]: {', '.join(summary.rescaled)}.", soft_wrap=True)
 
 
 def _views(store: Path) -> Views:
@@ -225,7 +268,7 @@ def _serve(store: Path, host: str, port: int) -> None:
     from cc_ray.store import Store
 
     root = Store(store).root
-    with notices.status(f"Starting the dashboard of {root} …"):
+    with notices.status(Text(f"Starting the dashboard of {root} …")):
         url = serve_store(root, host=host, port=port)
     screen.print(Text.assemble("The dashboard is at ", (url, "bold"), " (Ctrl-C ends it)."))
     stay()

@@ -30,7 +30,7 @@ class Notebook:
     """
 
     def __init__(self, store: Path | str | None = None) -> None:
-        self._views = open_views(Path(store or os.environ.get("CC_RAY_STORE", "cc-ray-store")))
+        self._views = open_views(Path(store or os.environ.get("CC_RAY_STORE") or "cc-ray-store"))
 
     @property
     def views(self) -> Views:

@@ -130,7 +130,9 @@ def stay() -> None:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     with suppress(KeyboardInterrupt):
         ended.wait()
-    serve.shutdown()
+    # Not `serve.shutdown()`: on a cluster of our own it is shut down too, and complains while it ends.
+    serve.delete(NAME)
+    ray.shutdown()
 
 
 def refuse_taken_port(host: str, port: int) -> int:

@@ -87,7 +87,10 @@ class Shell:
         return "?" + urlencode({name: values[0].decode(errors="replace") for name, values in arguments.items()})
 
     def _read(self, query: str) -> None:
-        self.session.state.read(query, self.session.snapshot.known)
+        state = self.session.state
+        state.read(query, self.session.snapshot.known)
+        if state.page not in pages:
+            state.page = "overview"
 
     def _go(self, message: Message) -> None:
         self.session.state.page = str(message["do"])
@@ -108,13 +111,14 @@ class Shell:
         if self.welcome.visible:
             self.welcome.content = welcome(self.session.snapshot)
             return
-        name = self.session.state.page if self.session.state.page in pages else "overview"
+        name = self.session.state.page
         if name not in self.made:
             self.made[name] = pages[name](self.session)
-            self.main.append(self.made[name].view())
+            # In a frame of its own: the page's own arrangement would overrule that it is hidden.
+            self.main.append(layout("frame", children=[self.made[name].view()]))
             self.waiting[name] = {*CHOICES, "snapshot"}
-        for view, other in zip(self.main[1:], self.made, strict=True):
-            view.visible = other == name
+        for frame, other in zip(self.main[1:], self.made, strict=True):
+            frame.visible = other == name
         changed, self.waiting[name] = frozenset(self.waiting[name]), set()
         if changed:
             self.made[name].update(changed)

@@ -82,7 +82,7 @@ def _words(variable: Row) -> str:
     before = ""
     for member in variable["members"]:
         operation, _, parameter = member.rpartition(" ")
-        said.append(parameter if operation and operation == before else title(member))
+        said.append(parameter.replace("_", " ") if operation and operation == before else title(member))
         before = operation
     return ", ".join(said[:NAMED]) + (" …" if len(said) > NAMED else "")
 
@@ -119,7 +119,8 @@ def _rank(place: int) -> str:
 
 def _range(extent: Extent, metric: Metric) -> str:
     low = "0" if extent.low == 0 else format_value(extent.low, metric.format)
-    return f"{low} – {format_value(extent.high, metric.format)}"
+    # A heading breaks between its two ends, not before a unit.
+    return " – ".join(end.replace(" ", "\N{NO-BREAK SPACE}") for end in (low, format_value(extent.high, metric.format)))
 
 
 def _group(name: str, text: str, span: int) -> str:

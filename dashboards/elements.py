@@ -44,6 +44,8 @@ CHARACTER_PX: Final = 5.2
 """Mean width of a character of a label."""
 STRAIGHT_HEADERS: Final = 9
 """With more columns than this their headers are written aslant."""
+SLANT: Final = 0.77
+"""How far to the right a slanted header reaches, as a share of its length: the cosine of 40 degrees."""
 POINT_PX: Final = (7.0, 17.0)
 """Diameters of the smallest and the largest point of the scatterplot."""
 
@@ -103,8 +105,9 @@ def trade_off(
         log_y: Logarithmic y axis.
 
     Returns:
-        Curve (the front, a staircase), Segments (95 % intervals of the front's models) and Points (in the order of
-        `compare.models`). Metrics of which neither direction is better have no front: its parts are empty.
+        Curve (the front, a staircase drawn out to the worst values), Segments (95 % intervals of the front's models)
+        and Points (in the order of `compare.models`). Metrics of which neither direction is better have no front: its
+        parts are empty.
     """
     models = compare.models(views)
     metrics = {row["metric"]: row for row in compare.metric_definitions(views).to_pylist()}
@@ -112,12 +115,12 @@ def trade_off(
     marks["x"], marks["y"] = column(models[x].to_pylist()), column(models[y].to_pylist())
     directions = metrics[x]["direction"], metrics[y]["direction"]
     front = _front(views, x, y) if "none" not in directions and x != y else pd.DataFrame({"x": [], "y": []})
-    line = hv.Curve(front[["x", "y"]], "x", "y")
+    line = hv.Curve(_staircase(front, marks, directions), "x", "y")
     bars = hv.Segments(_whiskers(front), ["x0", "y0", "x1", "y1"])
     points = hv.Points(marks, ["x", "y"], ["model_id", "colour", "size"])
     return hv.Overlay(
         [
-            line.opts(color=INK_2, line_width=1.5, line_dash=[5, 3], interpolation=_interpolation(directions)),
+            line.opts(color=INK_2, line_width=2, line_dash=[5, 3], interpolation=_interpolation(directions)),
             bars.opts(color=INK_2, line_width=1),
             points.opts(color="colour", size="size", **_MARK),
         ]
@@ -270,7 +273,7 @@ def _map_overlay(marks: pd.DataFrame, edges: pd.DataFrame, places: MapLayout, he
         xlabel="",
         xticks=list(enumerate(headers)),
         xrotation=40 if len(headers) > STRAIGHT_HEADERS else 0,
-        xlim=(-0.45, _right_end(marks, len(headers))),
+        xlim=(-0.45, _right_end(marks, headers)),
         ylim=(0.8 - places.num_rows - 0.6, 0.8),
         gridstyle={"xgrid_line_color": LINE, "ygrid_line_color": None},
         show_grid=True,
@@ -289,13 +292,14 @@ def _label_room(places: MapLayout, parents: Mapping[str, str | None]) -> dict[st
     }
 
 
-def _right_end(marks: pd.DataFrame, columns: int) -> float:
-    """How far to the right labels reach, in columns."""
-    reach = [
-        column + (20 + CHARACTER_PX * len(label)) * columns / MAP_PX
-        for column, label in zip(marks["column"], marks["label"], strict=True)
+def _right_end(marks: pd.DataFrame, headers: list[str]) -> float:
+    """How far to the right labels and slanted headers reach, in columns."""
+    slanted = enumerate(headers if len(headers) > STRAIGHT_HEADERS else [])
+    lengths = [
+        (column, 20 + CHARACTER_PX * len(label)) for column, label in zip(marks["column"], marks["label"], strict=True)
     ]
-    return max(reach, default=1.0)
+    lengths += [(column, 12 + CHARACTER_PX * len(header) * SLANT) for column, header in slanted]
+    return max((column + length * len(headers) / MAP_PX for column, length in lengths), default=1.0)
 
 
 def _headers(places: MapLayout) -> list[str]:
@@ -326,6 +330,20 @@ def _front(views: Views, x: str, y: str) -> pd.DataFrame:
     names = {f"{name}{end}": f"{axis}{end}" for axis, name in (("x", x), ("y", y)) for end in ("", "_low", "_high")}
     renamed: pd.DataFrame = front.rename(columns=names)
     return renamed
+
+
+def _staircase(front: pd.DataFrame, marks: pd.DataFrame, directions: tuple[str, str]) -> pd.DataFrame:
+    """The front, drawn out at both ends as far as there are models: all that it beats lies on one side."""
+    corners = front[["x", "y"]]
+    if front.empty:
+        return corners
+    worst = {
+        axis: marks[axis].max() if best == "lower" else marks[axis].min()
+        for axis, best in zip("xy", directions, strict=True)
+    }
+    stay, leave = ("x", "y") if directions[0] == "lower" else ("y", "x")
+    ends = corners.iloc[[0]].assign(**{leave: worst[leave]}), corners.iloc[[-1]].assign(**{stay: worst[stay]})
+    return pd.concat([ends[0], corners, ends[1]])
 
 
 def _interpolation(directions: tuple[str, str]) -> str:

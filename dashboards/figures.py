@@ -172,7 +172,9 @@ def _fit_labels(figure: Figure, texts: ColumnDataSource) -> None:
 
 def _figure(element: hv.Dimensioned) -> Figure:
     # A document of its own: without one HoloViews takes the one that the event loop is busy with at the moment.
-    figure: Figure = hv.renderer("bokeh").get_plot(element, doc=Document()).state
+    # Only a renderer for servers heeds the one it is given.
+    renderer = hv.renderer("bokeh").instance(mode="server")
+    figure: Figure = renderer.get_plot(element, doc=Document()).state
     return figure
 
 

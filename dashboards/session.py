@@ -41,6 +41,8 @@ class Session:
         """Told when a view could not be made, in one line."""
         self._latest: dict[str, int] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._closed = False
+        doc.on_session_destroyed(self._close)
 
     @property
     def selected(self) -> list[Row]:
@@ -72,16 +74,21 @@ class Session:
         async def run() -> None:
             result = await asyncio.get_running_loop().run_in_executor(pool, work)
             await self.ready.wait()
-            if self._latest[slot] == ticket:
+            if self._latest[slot] == ticket and not self._closed:
                 self.doc.add_next_tick_callback(lambda: show(result))
 
         task = asyncio.get_running_loop().create_task(run())
         self._running.add(task)
         task.add_done_callback(self._finished)
 
+    def _close(self, context: object) -> None:
+        """Bokeh must not be told of news for a document that is gone: that spoils those of other tabs as well."""
+        self._closed = True
+
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("a view could not be made", exc_info=error)
             reason = f"{type(error).__name__}: {error}"
-            self.doc.add_next_tick_callback(lambda: self.on_failure(reason))
+            if not self._closed:
+                self.doc.add_next_tick_callback(lambda: self.on_failure(reason))

@@ -115,7 +115,7 @@ FACTS: Final = {
     "zeros_both": ("Zeros in both", "count"),
     "zeros_model_only": ("Zeros here only", "count"),
     "zeros_base_only": ("Zeros in the base only", "count"),
-    "effective_bits": ("Bits per value on disk", "bits"),
+    "effective_bits": ("Bits per value on disk", "number"),
     "mean_absolute": ("Mean absolute value", "number"),
     "relative_change": ("Relative change", "percent"),
     "sqnr_db": ("SQNR (dB)", "number"),

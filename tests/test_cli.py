@@ -1,3 +1,4 @@
+import csv
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cc_ray import cli
+from cc_ray.store import Store
 from tests.benchmarks.make_store import make_store
 
 
@@ -94,6 +96,9 @@ def test_sql_answers_in_every_format(store: Path, kind: str, monkeypatch: pytest
         (["sql", "DROP TABLE models"], "read-only"),
         (["plan", "digit"], "did you mean 'digits'?"),
         (["run", "missing.py"], "there is no search-space file"),
+        (["sql", "SELECT 1", "--output", "nowhere/answer.csv"], "cannot write to nowhere/answer.csv"),
+        (["sql", "SELECT INTERVAL 1 DAY AS i", "--format", "parquet"], "Parquet cannot hold this answer"),
+        (["sql", "SELECT error('a' || chr(10) || 'b')"], "a b"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_2(
@@ -112,6 +117,54 @@ def test_an_error_is_one_line_and_exit_code_2(
     assert error.startswith("error: ")
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_read_is_one_line_too(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(self: Store) -> str:
+        raise PermissionError(13, "Permission denied", "batches")
+
+    monkeypatch.setattr(Store, "version", refuse)
+
+    assert cc_ray(monkeypatch, "models", "--store", store) == 2
+    assert capsys.readouterr().err == "error: [Errno 13] Permission denied: 'batches'\n"
+
+
+def test_every_value_of_an_answer_reaches_json(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    question = """
+        SELECT 1 AS a, 2 AS a, 'nan'::DOUBLE AS n, sum(3) AS s, 1.5 AS d, 'x'::BLOB AS b, [[1], [2, 3]] AS l,
+            {'k': 'x'::BLOB} AS m, NULL AS u
+    """
+
+    assert cc_ray(monkeypatch, "sql", question, "--store", store, "--format", "json") == 0
+
+    answer = json.loads(capfd.readouterr().out, parse_constant=pytest.fail)
+    expected = {"a": 1, "a_1": 2, "n": None, "s": 3, "d": 1.5, "b": "eA==", "l": [[1], [2, 3]], "m": {"k": "eA=="}}
+    assert answer == [{**expected, "u": None}]
+
+
+def test_csv_holds_whole_lists_and_whole_numbers(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    question = "SELECT range(2000) AS l, 9007199254740993 AS i UNION ALL SELECT NULL, NULL ORDER BY i NULLS LAST"
+
+    assert cc_ray(monkeypatch, "sql", question, "--store", store, "--format", "csv") == 0
+
+    header, first, second = csv.reader(capfd.readouterr().out.splitlines())
+    assert header == ["l", "i"]
+    assert (json.loads(first[0]), first[1]) == (list(range(2000)), "9007199254740993")
+    assert second == ["", ""]
+
+
+def test_brackets_are_drawn_as_they_are(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cc_ray(monkeypatch, "sql", "SELECT '[bold]x' AS \"[/y]\"", "--store", store) == 0
+
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()] == ["[/y]", "[bold]x"]
 
 
 def test_operations_lists_them_with_their_parameters(

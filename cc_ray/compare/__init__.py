@@ -14,6 +14,7 @@ from cc_ray.compare.distributions import weight_distribution
 from cc_ray.compare.labels import Labels
 from cc_ray.compare.layers import layer_tree, most_changed_layers
 from cc_ray.compare.lineage import ancestors, children, descendants, parents, resolve
+from cc_ray.compare.lint import lint
 from cc_ray.compare.models import (
     ModelCard,
     findings,
@@ -44,6 +45,7 @@ __all__ = [
     "front",
     "instances",
     "layer_tree",
+    "lint",
     "metric_definitions",
     "models",
     "most_changed_layers",

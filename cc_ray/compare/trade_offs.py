@@ -78,7 +78,8 @@ def recommendations(
     Returns:
         The rows on the front by values, with the columns of `front` except those two that say so, and of each objective
         `<metric>_base` (the base model's value) and `<metric>_change` (value - base value); for accuracy also
-        `accuracy_change_low` and `accuracy_change_high` (paired bootstrap over the instances).
+        `accuracy_change_low` and `accuracy_change_high` (paired bootstrap over the instances); where the store has it,
+        `speedup`, `speedup_low` and `speedup_high` (against the base in the same run, so that a busy machine cancels).
 
     Raises:
         NotComparableError: As `front` does.
@@ -95,6 +96,10 @@ def recommendations(
         base, value = (np.asarray(table[metric].to_pylist(), float) for table in (bases, found))
         found = found.append_column(f"{metric}_base", pa.array(base, from_pandas=True))
         found = found.append_column(f"{metric}_change", pa.array(value - base, from_pandas=True))
+    own = of_ids(everything, found["model_id"].to_pylist())
+    for name in (f"speedup{end}" for end in ("", "_low", "_high")):
+        if name in own.column_names and name not in found.column_names:
+            found = found.append_column(name, own[name])
     return _with_paired_interval(views, found, roots) if "accuracy" in objectives else found
 
 

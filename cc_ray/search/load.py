@@ -74,8 +74,10 @@ def _told(place: str) -> Iterator[None]:
         yield
     except CcRayError as error:
         raise InvalidRecipeError(f"{place}: {error}") from error
+    except SyntaxError as error:
+        file = Path(error.filename or place).name
+        raise InvalidRecipeError(f"{place} raised SyntaxError: {error.msg} ({file}, line {error.lineno}).") from error
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
-        raise InvalidRecipeError(
-            f"{place} raised {type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})."
-        ) from error
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InvalidRecipeError(f"{place} raised {said} ({Path(last.filename).name}, line {last.lineno}).") from error

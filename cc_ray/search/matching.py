@@ -42,6 +42,8 @@ def _match_step(candidate: StepSpace, steps: Sequence[Step], name: str) -> dict[
         return None
     answers: dict[str, int | float] = {}
     for field, value in candidate.parameters.items():
+        if field not in steps[0].parameters:  # A recipe from before the operation had it.
+            return None
         found = steps[0].parameters[field]
         if isinstance(value, Range):
             fits, answer = value.low <= found <= value.high, found

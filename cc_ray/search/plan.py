@@ -136,6 +136,8 @@ class _Seen:
     def _read(self, store: Store) -> None:
         operations = {}
         for row in store.read("models").select(["model_id", "operation", "artifact"]).to_pylist():
+            if not store.has("step", row["model_id"]):
+                continue  # Imported, many in one batch: no step of ours made it.
             operation = operations[row["model_id"]] = row["operation"] or BASE_STEP
             self._bytes.setdefault(operation, []).append(_bytes(store, row["model_id"], row["artifact"]))
         for run in store.read("step_runs").to_pylist():

@@ -6,6 +6,7 @@ what is allowed. Operations and tasks are looked up later, by `sampling`, so tha
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -142,6 +143,10 @@ class Constraint:
     sense: Literal["at_most", "at_least"]
     limit: float
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.limit, int | float) or not math.isfinite(self.limit):
+            _refuse(f"constraint: {self.metric} {self.sense}", self.limit, "a finite number")
+
     def excess(self, value: float) -> float:
         """How far a value lies beyond the bound; 0 or less keeps it."""
         return value - self.limit if self.sense == "at_most" else self.limit - value
@@ -192,8 +197,10 @@ class SearchSpace:
     def _check_recipes(self) -> None:
         if not self.recipes or not all(isinstance(form, RecipeSpace) for form in self.recipes):
             _refuse("recipes", self.recipes, "a list with at least one recipe(...)")
-        if not self.seeds or not all(isinstance(seed, int) and seed >= 0 for seed in self.seeds):
-            _refuse("seeds", self.seeds, "at least one whole number, none below 0")
+        if not self.seeds or not all(isinstance(seed, int) and 0 <= seed < 2**63 for seed in self.seeds):
+            _refuse("seeds", self.seeds, "at least one whole number, none below 0 or of more than 63 bits")
+        if not all(isinstance(constraint, Constraint) for constraint in self.constraints):
+            _refuse("constraints", self.constraints, "a list of at_most(...) and at_least(...)")
         for name in ("recipes", "constraints", "seeds"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
@@ -204,7 +211,7 @@ class SearchSpace:
             _refuse("samples", self.samples, "nothing with method='grid', which runs every recipe")
         if self.method != "grid" and not (isinstance(self.samples, int) and self.samples > 0):
             _refuse("samples", self.samples, f"a whole number above 0 with method='{self.method}'")
-        if self.time_budget_s is not None and not self.time_budget_s > 0:
+        if self.time_budget_s is not None and not 0 < self.time_budget_s < math.inf:
             _refuse("time_budget_s", self.time_budget_s, "seconds above 0, or None")
 
     def _check_objectives(self) -> None:

@@ -105,7 +105,7 @@ def complete(job: Job) -> Chain:
         try:
             return _attempt(job, made)
         except _LOST as error:
-            lost = str(error)
+            lost = _one_line(error)
             if isinstance(error, ActorDiedError):
                 release_actor(job.root)
             time.sleep(min(5.0, 0.2 * 2**attempt))

@@ -56,10 +56,11 @@ class Study:
         return self.agenda.space.name
 
     def begin(self) -> None:
-        """Write the task, that the study runs, and which trials it waits for."""
+        """Sweep what killed writers left; write the task, that the study runs, and which trials it waits for."""
         # Imported here: those who only wait for steps import this file too, and need no torch.
         from cc_ray.trial import ensure_task
 
+        self._store.sweep()
         ensure_task(self._store, self.agenda.task)
         self._write_study("running")
         write_trials(self._store, (self._state(recipe, "pending") for recipe in self.agenda.to_run))

@@ -281,7 +281,7 @@ def _coordinate(config: Mapping[str, str], job: Job) -> None:
     try:
         chain = complete(replace(job, recipe=Recipe.from_json(json.loads(config["recipe"]))))
     except CcRayError as error:
-        chain = Chain(0, 0, Outcome("", str(error)))
+        chain = Chain(0, 0, Outcome("", " ".join(str(error).split())))
     failure = chain.failure or Outcome()
     tune.report(
         {"made": chain.made, "reused": chain.reused, "failed_step": failure.failed_step, "reason": failure.reason}

@@ -19,6 +19,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -49,7 +50,7 @@ class Store:
 
     def __init__(self, root: Path | str, *, create: bool = False) -> None:
         self.layout = Layout(Path(root).expanduser().absolute())
-        if create and not self.layout.marker.exists():
+        if create and not os.path.exists(self.layout.marker):
             self._create()
         self._check_version()
 
@@ -71,7 +72,8 @@ class Store:
     def keys(self, kind: str) -> list[str]:
         """Keys of all published batches of one kind, sorted."""
         folder = self.layout.batches(kind)
-        return sorted(os.listdir(folder)) if folder.exists() else []
+        # What a file manager or a shared file system leaves there is no batch.
+        return sorted(name for name in os.listdir(folder) if not name.startswith(".")) if folder.exists() else []
 
     def publish(self, kind: str, key: str, rows: Mapping[str, Rows]) -> bool:
         """Make a batch visible, whole or not at all.
@@ -156,9 +158,11 @@ class Store:
         """
         removed = 0
         for piece in self.layout.partial.glob("*"):
-            if time.time() - piece.stat().st_mtime > older_than_s:
-                shutil.rmtree(piece, ignore_errors=True) if piece.is_dir() else piece.unlink(missing_ok=True)
-                removed += 1
+            # Another process may publish its piece at any moment.
+            with suppress(FileNotFoundError):
+                if time.time() - piece.stat().st_mtime > older_than_s:
+                    shutil.rmtree(piece, ignore_errors=True) if piece.is_dir() else piece.unlink()
+                    removed += 1
         return removed
 
     def _files(self, table: Table) -> Iterator[Path]:

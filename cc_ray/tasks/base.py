@@ -47,6 +47,8 @@ class Task(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     name: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Raise it when `build` or `train` give other weights than before: stored models of the old code stay apart."""
     bases: ClassVar[tuple[str, ...]]
     """Names of the base models that `build` and `train` know."""
     class_names: ClassVar[tuple[str, ...]]
@@ -79,8 +81,8 @@ class Task(BaseModel, ABC):
 
     @property
     def task_id(self) -> str:
-        """Fingerprint of the task: its name, fields and data. Part of every model's identity."""
-        return identity("task", self.name, self.model_dump(mode="json"), self.data_fingerprint())
+        """Fingerprint of the task: its name, version, fields and data. Part of every model's identity."""
+        return identity("task", self.name, self.version, self.model_dump(mode="json"), self.data_fingerprint())
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `task_from_json` reads back."""
@@ -111,7 +113,8 @@ def task_from_json(data: dict[str, Any]) -> Task:
     try:
         return kind.model_validate(data.get("parameters", {}))
     except ValidationError as error:
-        raise InvalidRecipeError(f"task '{data['task']}': {error}") from error
+        said = "; ".join(f"{'.'.join(map(str, d['loc']))}={d['input']!r}: {d['msg'].lower()}" for d in error.errors())
+        raise InvalidRecipeError(f"task '{data['task']}': {said}.") from error
 
 
 def one_thread() -> None:

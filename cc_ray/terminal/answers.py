@@ -22,6 +22,8 @@ ID_DIGITS: Final = 8
 """How much of an identity is shown: enough to name a model."""
 SIGNIFICANT: Final = 0.05
 """Largest p-value that is marked."""
+LATENCY: Final = "latency_p50_ms"
+"""The metric whose change against the base is the metric `speedup`."""
 STYLES: Final = {"error": "bold red", "warning": "yellow", "info": "dim"}
 """Styles by severity of a finding."""
 Definitions = Mapping[str, Mapping[str, Any]]
@@ -101,7 +103,7 @@ def show_comparison(comparison: Comparison, definitions: Definitions) -> None:
 def show_recommendations(front: pa.Table, labels: Labels, definitions: Definitions, objectives: Iterable[str]) -> None:
     """Draw the trade-off front: values, intervals and changes against each model's own base."""
     if not front.num_rows:
-        screen.print("No model with all objectives measured yet: there is no trade-off front to show.")
+        screen.print("There is no trade-off front to show: no model has all objectives and keeps to the constraints.")
         return
     metrics = list(objectives)
     headings = [text for metric in metrics for text in (f">{definitions[metric]['label']}", ">against base")]
@@ -170,12 +172,19 @@ def _objective(row: Mapping[str, Any], metric: str, definition: Mapping[str, Any
     kind = definition["format"]
     interval = format_interval(row[f"{metric}_low"], row[f"{metric}_high"], kind)
     value = format_value(row[metric], kind) + (f"\n{interval}" if interval else "")
+    if metric == LATENCY and row.get("speedup") is not None:
+        return value, _speedup(row)
     if kind == "percent":
         change = format_change(row[f"{metric}_change"], kind)
     else:
         change = _factor(row[metric], row[f"{metric}_base"])
     low, high = row.get(f"{metric}_change_low"), row.get(f"{metric}_change_high")
     return value, change + (f"\n{format_interval(low, high, kind)}" if low != high else "")
+
+
+def _speedup(row: Mapping[str, Any]) -> str:
+    """Against the base in the same run: two latencies measured at different times differ by the machine's mood too."""
+    return f"{row['speedup']:.3g}× as fast\n{format_interval(row['speedup_low'], row['speedup_high'], 'number')}"
 
 
 def _factor(value: float | None, base: float | None) -> str:

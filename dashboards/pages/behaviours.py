@@ -111,7 +111,8 @@ class Behaviours(Page):
             self.session.apart("behaviours-classes", work, partial(self._draw_classes, height), DRAWING)
 
     def _draw_classes(self, height: int, figure: Figure) -> None:
-        figure.sizing_mode, figure.height = "stretch_width", height
+        # With many models the card scrolls: nothing may press the rows together.
+        figure.sizing_mode, figure.height, figure.min_height = "stretch_width", height, height
         figures.on_tap(figure, self._tapped)
         self.class_card[1:] = [figures.wide(figure)]
 
@@ -159,4 +160,6 @@ def _page(snapshot: Snapshot, now: Chosen, label: int | None, only: Any, sort: A
         )
     except CcRayError as error:
         return f'<p class="failure">{markup.esc(str(error))}</p>'
+    if 0 < found.count <= offset:  # Fewer than there were when the page was turned: the last ones.
+        return _page(snapshot, now, label, only, sort, (found.count - 1) // PAGE * PAGE)
     return gallery(found, now.shown, offset)

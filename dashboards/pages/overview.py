@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -83,11 +83,12 @@ class Overview(Page):
 
     @property
     def encoding(self) -> Encoding:
-        """The chosen metrics, defaults filled in."""
-        state, snapshot = self.session.state, self.session.snapshot
-        defaults = default_encoding(snapshot)
-        chosen = {name: getattr(state, name) or getattr(defaults, name) for name in ("colour", "size", "x", "y")}
-        return Encoding(**{name: value if value in snapshot.metrics else "" for name, value in chosen.items()})
+        """The chosen metrics, defaults filled in where nothing or nothing known is chosen."""
+        state, known = self.session.state, self.session.snapshot.metrics
+        chosen = {name: getattr(state, name) for name in ("colour", "size", "x", "y")}
+        none = {name: "" for name in ("colour", "size") if chosen[name] == NONE}
+        defaults = default_encoding(self.session.snapshot)
+        return replace(defaults, **{name: value for name, value in chosen.items() if value in known}, **none)
 
     def _draw(self) -> None:
         snapshot, state, encoding = self.session.snapshot, self.session.state, self.encoding

@@ -49,10 +49,12 @@ def test_the_address_keeps_the_selection_over_reload_and_pages(screen: Screen) -
     assert screen.wait_for_selection(len(chosen)) == chosen
     screen.page.get_by_role("link", name="Behaviours").click()
     expect(screen.page.locator(".summary-card tbody tr")).not_to_have_count(0)
+    expect(screen.page.locator(".map-card")).to_be_hidden()
     assert screen.addressed() == chosen
     screen.page.go_back()
 
     expect(screen.page.locator(".map-card")).to_be_visible()
+    expect(screen.page.locator(".summary-card")).to_be_hidden()
     assert screen.addressed() == chosen
 
 

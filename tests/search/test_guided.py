@@ -2,7 +2,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from cc_ray.recipe import Recipe
+from cc_ray.recipe import Recipe, Step
 from cc_ray.search import SearchSpace, at_most, choice, integer, optional, recipe, step, uniform
 from cc_ray.search.guided import Guided
 from cc_ray.search.matching import answers_for
@@ -96,3 +96,7 @@ def test_a_recipe_leads_back_to_its_choices() -> None:
         assert answers_for(SPACE, drawn) is not None
     assert answers_for(SPACE, Recipe("resnet")) is None
     assert answers_for(SMALL, listed(SPACE)[0]) is None
+
+
+def test_a_recipe_from_before_a_parameter_was_there_is_none_of_the_space() -> None:
+    assert answers_for(SMALL, Recipe("resnet", (Step("uniform_quantization"),))) is None

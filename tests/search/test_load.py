@@ -37,7 +37,8 @@ def test_an_unknown_name_tells_those_that_exist() -> None:
         ("def search_space(): return 3", r"search_space\(\) returned int, not a SearchSpace"),
         ("import no_such_library", "raised ModuleNotFoundError: No module named 'no_such_library' .*line 1"),
         ("def search_space():\n    return 1 / 0", r"raised ZeroDivisionError: division by zero \(mine.py, line 2\)"),
-        ("def search_space(:", "raised SyntaxError"),
+        ("def search_space(:", r"raised SyntaxError: invalid syntax \(mine.py, line 1\)"),
+        ("raise ValueError('a\\n b')", r"raised ValueError: a b \(mine.py, line 1\)"),
         (GOOD.replace('"mine"', '"my space"'), "mine.py: search space: 'name' is 'my space'"),
     ],
 )

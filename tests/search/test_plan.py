@@ -1,13 +1,16 @@
+from pathlib import Path
+
 import pytest
 
 from cc_ray.compress import validated_recipe
 from cc_ray.recipe import BASE_STEP, Recipe, Step
 from cc_ray.search import SearchSpace, choice, optional, recipe, step, uniform
 from cc_ray.search.load import load_space
-from cc_ray.search.plan import DEFAULT_STEP_S, plan
+from cc_ray.search.plan import DEFAULT_BYTES, DEFAULT_STEP_S, plan
 from cc_ray.store import Store
 from cc_ray.tasks.digits import Digits
 from cc_ray.trial import run_trial
+from tests.compare.small import model_row
 
 PRUNE = step("magnitude_pruning", sparsity=choice(0.5, 0.8))
 
@@ -41,6 +44,15 @@ def test_expectations_come_from_what_the_store_has_seen(digits_store: Store) -> 
     assert pruning.known and pruning.step_s == run["duration_s"]
     assert (planned.known, planned.to_run, planned.estimated_bytes) == (2, 1, pruning.step_bytes)
     assert planned.estimated_s > 0
+
+
+def test_models_that_no_step_made_are_passed_over(tmp_path: Path) -> None:
+    store = Store(tmp_path, create=True)
+    store.publish("step", "imported", {"models": [model_row(name, Recipe("resnet")) for name in ("aaaa", "bbbb")]})
+
+    planned = plan(SearchSpace("s", "digits", [recipe("resnet")]), store)
+
+    assert (planned.to_run, [entry.step_bytes for entry in planned.by_operation]) == (1, [DEFAULT_BYTES])
 
 
 @pytest.mark.parametrize(("method", "exact"), [("random", True), ("optuna", False)])

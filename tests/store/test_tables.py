@@ -153,6 +153,14 @@ def test_a_killed_writer_leaves_nothing_half_visible(tmp_path: Path) -> None:
     assert Store(tmp_path).keys("step") == ["m1"]
 
 
+def test_sweeping_minds_nothing_that_others_publish_meanwhile(tmp_path: Path) -> None:
+    store = Store(tmp_path, create=True)
+    # Listed, but not there any more when it is looked at.
+    (store.layout.partial / "gone").symlink_to("nowhere")
+
+    assert store.sweep(older_than_s=-1) == 0
+
+
 def test_readers_never_see_part_of_a_batch(tmp_path: Path) -> None:
     store = Store(tmp_path, create=True)
     stop = threading.Event()
@@ -210,3 +218,12 @@ def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match="cannot create a store"):
         Store(tmp_path / "store", create=True)
+
+
+def test_what_a_file_manager_leaves_is_no_batch(tmp_path: Path) -> None:
+    store = Store(tmp_path, create=True)
+    store.publish("run", "r1", {"step_runs": [run()]})
+    (store.layout.batches("run") / ".DS_Store").touch()
+
+    assert store.keys("run") == ["r1"]
+    assert store.read("step_runs").num_rows == 1

@@ -11,7 +11,7 @@ from torch import nn
 from cc_ray.errors import InvalidRecipeError
 from cc_ray.schema import INSTANCES
 from cc_ray.store.tables import conform
-from cc_ray.tasks import Split, one_thread
+from cc_ray.tasks import Split, one_thread, task_from_json
 from cc_ray.tasks.digits import Digits, shifted
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -150,3 +150,8 @@ def test_training_is_repeatable() -> None:
 
     assert all(map(torch.equal, first.values(), second.values()))
     assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
+
+
+def test_fields_that_do_not_fit_are_told_in_one_line() -> None:
+    with pytest.raises(InvalidRecipeError, match=r"^task 'digits': size=3: extra inputs are not permitted\.$"):
+        task_from_json({"task": "digits", "parameters": {"size": 3}})

@@ -1,0 +1,1 @@
+"""Results that other programs wrote down, brought into the store."""
