@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 _COUNTS: Final = ("lost", "gained", "n")
+LATENCY: Final = "latency_p50_ms"
+SPEEDUP: Final = "speedup"
 _SIGN: Final = {"higher": -1.0, "lower": 1.0}
 
 
@@ -44,18 +46,9 @@ def front(views: Views, objectives: Sequence[str] | Mapping[str, str], *, ids: I
             several tasks.
         ModelNotFoundError: If the store has no model of one of the ids.
     """
-    signs = _signs(views, objectives)
     chosen = known(views, ids) if ids is not None else column(views, "SELECT model_id FROM models")
-    one_task(views, chosen)
-    table = of_ids(models(views), chosen).select(["model_id", "name", *_columns(signs)])
-    values, low, high = (_array(table, signs, end) for end in ("", "_low", "_high"))
-    complete = ~np.isnan(values).any(axis=1)
-    low, high = np.where(np.isnan(low), values, low), np.where(np.isnan(high), values, high)
-    better, worse = np.minimum(low, high), np.maximum(low, high)
-    table = table.append_column("on_front", pa.array(not_dominated(values, values) & complete))
-    table = table.append_column("on_front_interval", pa.array(not_dominated(worse, better) & complete))
-    order = np.lexsort((table["model_id"].to_numpy(zero_copy_only=False).astype(str), values[:, 0]))
-    return table.take(pa.array(order))
+    signs = _checked(views, objectives, chosen)
+    return _front(of_ids(models(views), chosen), signs)
 
 
 def recommendations(
@@ -76,7 +69,8 @@ def recommendations(
         at_least: Lower bounds by metric.
 
     Returns:
-        The rows on the front by values, with the columns of `front` except those two that say so, and of each objective
+        The rows on the front by values (of latency: by the speed-up against the base in the same run, where it was
+        measured), with the columns of `front` except those two that say so, and of each objective
         `<metric>_base` (the base model's value) and `<metric>_change` (value - base value); for accuracy also
         `accuracy_change_low` and `accuracy_change_high` (paired bootstrap over the instances); where the store has it,
         `speedup`, `speedup_low` and `speedup_high` (against the base in the same run, so that a busy machine cancels).
@@ -87,8 +81,10 @@ def recommendations(
     everything = models(views)
     candidates = everything if study is None else of_ids(everything, _of_study(views, study))
     within = [row["model_id"] for row in candidates.to_pylist() if _keeps(row, at_most or {}, at_least or {})]
-    found = front(views, objectives, ids=within)
-    found = found.filter(found["on_front"]).drop_columns(["on_front", "on_front_interval"])
+    judged = _front(of_ids(_same_run_latency(everything), within), _checked(views, objectives, within))
+    best = set(judged.filter(judged["on_front"])["model_id"].to_pylist())
+    found = front(views, objectives, ids=within).drop_columns(["on_front", "on_front_interval"])
+    found = found.filter(pa.array([model_id in best for model_id in found["model_id"].to_pylist()], pa.bool_()))
     root = dict(zip(everything["model_id"].to_pylist(), everything["root"].to_pylist(), strict=True))
     roots = [root[model_id] for model_id in found["model_id"].to_pylist()]
     bases = of_ids(everything, roots)
@@ -101,6 +97,39 @@ def recommendations(
         if name in own.column_names and name not in found.column_names:
             found = found.append_column(name, own[name])
     return _with_paired_interval(views, found, roots) if "accuracy" in objectives else found
+
+
+def _checked(views: Views, objectives: Sequence[str] | Mapping[str, str], ids: Sequence[str]) -> dict[str, float]:
+    signs = _signs(views, objectives)
+    one_task(views, ids)
+    return signs
+
+
+def _front(table: pa.Table, signs: Mapping[str, float]) -> pa.Table:
+    table = table.select(["model_id", "name", *_columns(signs)])
+    values, low, high = (_array(table, signs, end) for end in ("", "_low", "_high"))
+    complete = ~np.isnan(values).any(axis=1)
+    low, high = np.where(np.isnan(low), values, low), np.where(np.isnan(high), values, high)
+    better, worse = np.minimum(low, high), np.maximum(low, high)
+    table = table.append_column("on_front", pa.array(not_dominated(values, values) & complete))
+    table = table.append_column("on_front_interval", pa.array(not_dominated(worse, better) & complete))
+    order = np.lexsort((table["model_id"].to_numpy(zero_copy_only=False).astype(str), values[:, 0]))
+    return table.take(pa.array(order))
+
+
+def _same_run_latency(table: pa.Table) -> pa.Table:
+    """Each latency as its base's divided by the speed-up that was measured beside the base, where there is one.
+
+    Two models timed at different times differ by the machine's mood as well, which would put slow ones on the front.
+    """
+    if not {LATENCY, SPEEDUP} <= set(table.column_names):
+        return table
+    rows = table.select(["model_id", "root", LATENCY, SPEEDUP]).to_pylist()
+    bases = {row["model_id"]: row[LATENCY] for row in rows}
+    judged = [
+        bases[row["root"]] / row[SPEEDUP] if row[SPEEDUP] and bases.get(row["root"]) else row[LATENCY] for row in rows
+    ]
+    return table.set_column(table.column_names.index(LATENCY), LATENCY, pa.array(judged, pa.float64()))
 
 
 def not_dominated(ends: Floats, others: Floats) -> Flags:

@@ -192,3 +192,21 @@ def test_the_change_of_accuracy_has_its_paired_interval(tmp_path: Path) -> None:
     changes = {row["model_id"]: (row["accuracy_change_low"], row["accuracy_change_high"]) for row in rows}
     assert changes["base"] == (0.0, 0.0)
     assert -0.30 < changes["child"][0] < -0.2 < changes["child"][1] < -0.1
+
+
+def test_a_model_that_was_timed_in_a_good_moment_is_not_recommended(tmp_path: Path) -> None:
+    directions = {"accuracy": "higher", "latency_p50_ms": "lower", "speedup": "higher"}
+    store = new_store(tmp_path, directions=directions)
+    add_model(store, "base", metrics={"accuracy": 0.9, "latency_p50_ms": 2.0, "speedup": 1.0})
+    fast = {"accuracy": 0.9, "latency_p50_ms": 2.2, "speedup": 1.5}
+    lucky = {"accuracy": 0.3, "latency_p50_ms": 1.0, "speedup": 1.0}
+    add_model(store, "fast", parent="base", steps=[Step("cut")], metrics=fast)
+    add_model(store, "lucky", parent="base", steps=[Step("spoil")], metrics=lucky)
+    views = open_views(tmp_path)
+
+    found = recommendations(views, ["accuracy", "latency_p50_ms"])
+
+    assert found["model_id"].to_pylist() == ["fast"]
+    assert found["latency_p50_ms"].to_pylist() == [2.2]
+    by_values = front(views, ["accuracy", "latency_p50_ms"]).to_pylist()
+    assert [row["model_id"] for row in by_values if row["on_front"]] == ["base", "lucky"]
