@@ -81,10 +81,11 @@ def recommendations(
     everything = models(views)
     candidates = everything if study is None else of_ids(everything, _of_study(views, study))
     within = [row["model_id"] for row in candidates.to_pylist() if _keeps(row, at_most or {}, at_least or {})]
-    judged = _front(of_ids(_same_run_latency(everything), within), _checked(views, objectives, within))
-    best = set(judged.filter(judged["on_front"])["model_id"].to_pylist())
-    found = front(views, objectives, ids=within).drop_columns(["on_front", "on_front_interval"])
-    found = found.filter(pa.array([model_id in best for model_id in found["model_id"].to_pylist()], pa.bool_()))
+    signs = _checked(views, objectives, within)
+    judged = _front(of_ids(_same_run_latency(everything), within), signs)
+    found = of_ids(everything, judged.filter(judged["on_front"])["model_id"].to_pylist())
+    wanted = ["model_id", "name", *_columns(signs), *_columns((SPEEDUP,))]
+    found = found.select([name for name in dict.fromkeys(wanted) if name in found.column_names])
     root = dict(zip(everything["model_id"].to_pylist(), everything["root"].to_pylist(), strict=True))
     roots = [root[model_id] for model_id in found["model_id"].to_pylist()]
     bases = of_ids(everything, roots)
@@ -92,10 +93,6 @@ def recommendations(
         base, value = (np.asarray(table[metric].to_pylist(), float) for table in (bases, found))
         found = found.append_column(f"{metric}_base", pa.array(base, from_pandas=True))
         found = found.append_column(f"{metric}_change", pa.array(value - base, from_pandas=True))
-    own = of_ids(everything, found["model_id"].to_pylist())
-    for name in (f"speedup{end}" for end in ("", "_low", "_high")):
-        if name in own.column_names and name not in found.column_names:
-            found = found.append_column(name, own[name])
     return _with_paired_interval(views, found, roots) if "accuracy" in objectives else found
 
 
@@ -191,8 +188,8 @@ def _unknown(metric: str, defined: list[str]) -> str:
     return f"no metric '{metric}': {hint}The store has {', '.join(sorted(defined)) or 'none'}."
 
 
-def _columns(signs: Mapping[str, float]) -> list[str]:
-    return [f"{metric}{end}" for metric in signs for end in ("", "_low", "_high")]
+def _columns(metrics: Iterable[str]) -> list[str]:
+    return [f"{metric}{end}" for metric in metrics for end in ("", "_low", "_high")]
 
 
 def _array(table: pa.Table, signs: Mapping[str, float], end: str) -> Floats:
