@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cc_ray.compare.labels import Labels
-from cc_ray.wording import format_value
+from cc_ray.wording import NOTHING, format_value
 from dashboards.chosen import BASE_BADGE, Chosen, badge
 from dashboards.markup import esc
 from dashboards.snapshot import Row
@@ -127,7 +127,16 @@ AGAINST_BASE: Final = frozenset({"zeros_both", "zeros_model_only", "zeros_base_o
 
 
 def _fact(node: Row, key: str, form: str, base: bool) -> str:
-    return "" if base and key in AGAINST_BASE else format_value(node[key], form)
+    if key not in AGAINST_BASE:
+        return format_value(node[key], form)
+    if base:
+        return ""
+    return NOTHING if reshaped(node) else format_value(node[key], form)
+
+
+def reshaped(node: Row) -> bool:
+    """Whether most of a module's values have no counterpart in the base: what the rest did tells little."""
+    return bool(2 * node["unmatched_parameters"] > node["parameters"])
 
 
 def _row(tree: Tree, path: str, opened: set[str], picked: bool, now: Chosen) -> str:
@@ -182,8 +191,8 @@ def _zeros(node: Row | None, colour: str) -> str:
 
 
 def _change(node: Row) -> str:
-    """How far the weights moved; nothing where most of them have no counterpart, because the rest tells little."""
-    if node["relative_change"] is None or 2 * node["unmatched_parameters"] > node["parameters"]:
+    """How far the weights moved, where they have a counterpart."""
+    if node["relative_change"] is None or reshaped(node):
         why = "another shape than the base" if node["unmatched_parameters"] else "the weights were not saved"
         word = "reshaped" if node["unmatched_parameters"] else "–"
         return f'<span class="soft" title="{why}">{word}</span>'

@@ -16,6 +16,7 @@ from dashboards.legend import legend
 from dashboards.page import Page, pages
 from dashboards.snapshot import Metric, Snapshot
 from dashboards.state import State
+from dashboards.tree import reshaped
 
 ACCURACY = Metric("accuracy", "Accuracy", "", "higher", 0.0, 1.0, "percent", True, "")
 
@@ -168,3 +169,8 @@ def test_links_to_pages_keep_what_was_chosen() -> None:
     assert 'href="?page=behaviours&amp;colour=sparsity"' in found
     assert 'href="?colour=sparsity"' in found
     assert found.count("aria-current") == 1
+
+
+def test_a_module_is_reshaped_where_most_of_its_values_have_no_counterpart() -> None:
+    assert reshaped({"parameters": 100, "unmatched_parameters": 51})
+    assert not reshaped({"parameters": 100, "unmatched_parameters": 50})
