@@ -137,3 +137,32 @@ class NotComparableError(CcRayError):
 
 class QueryError(CcRayError):
     """A SQL statement that cannot be answered."""
+
+
+class LimitError(QueryError):
+    """A query that needed more time or memory than it was given."""
+
+
+class TooLargeError(LimitError):
+    """A query whose answer is larger than allowed."""
+
+
+class StoppedError(QueryError):
+    """A query that somebody cancelled."""
+
+
+class BusyError(QueryError):
+    """Too much is at work already; ask again later.
+
+    Args:
+        message: What is full.
+        retry_after_s: When it is worth asking again, in seconds.
+    """
+
+    def __init__(self, message: str, retry_after_s: int = 2) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class ParameterError(CcRayError, ValueError):
+    """A parameter of a question that cannot be understood."""

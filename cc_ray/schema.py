@@ -12,13 +12,16 @@ from typing import Final
 
 import pyarrow as pa
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Written into the metadata of every file. A program reads its own version and older ones."""
 
 TIME: Final = pa.timestamp("us", tz="UTC")
 FLOATS: Final = pa.list_(pa.float32())
+TEXTS: Final = pa.list_(pa.string())
 COUNTS: Final = pa.list_(pa.int64())
 EDGES: Final = pa.list_(pa.float64())
+HALVES: Final = pa.list_(pa.field("element", pa.float16(), nullable=False))
+"""Half the bytes of `FLOATS`, where there are many values in [0, 1]; none is null, so they are read quicker."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Column:
     meaning: str
     unit: str = ""
     nullable: bool = False
+    narrow: pa.DataType | None = None
+    """A type of fewer bytes in which a file may hold the column; it is read as `type`."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,12 @@ TASKS = Table(
         _c("parameters", pa.string(), "the task's fields, JSON"),
         _c("class_names", pa.list_(pa.string()), "what a label index means; position is the label"),
         _c("bases", pa.list_(pa.string()), "names of its base models"),
+        _n(
+            "splits",
+            pa.string(),
+            "the splits of its data, JSON: of each the number of its instances and, except for evaluation, how many of "
+            "them (by identity or content) are among the evaluation instances; null where not known",
+        ),
         _c("created_at", TIME, "when the task was first written"),
     ),
 )
@@ -144,6 +155,12 @@ MODELS = Table(
         _c("study_id", pa.string(), "the study that made it; empty outside a study"),
         _c("device", pa.string(), "device that the step ran on"),
         _c("duration_s", pa.float64(), "what applying the operation cost, without measuring", "s"),
+        _n(
+            "data_used",
+            TEXTS,
+            "splits of the task's data that the step read (of a base model: its training), as it was seen to do; null "
+            "where nobody saw",
+        ),
         _c("created_at", TIME, "when it was made"),
     ),
 )
@@ -197,8 +214,9 @@ INSTANCES = Table(
     (
         _c("task_id", pa.string(), "the task it belongs to"),
         _c("instance", pa.int64(), "identity within the task"),
-        _c("label", pa.int32(), "index of the true class"),
-        _c("label_name", pa.string(), "name of the true class"),
+        _n("label", pa.int32(), "index of the true class; null where text is generated"),
+        _n("label_name", pa.string(), "name of the true class; null where text is generated"),
+        _n("references", TEXTS, "accepted answers; null where there are none, as in classification"),
         _c("slices", pa.list_(pa.string()), "named subsets that it belongs to"),
         _c("payload", pa.binary(), "how it is shown: the bytes of a PNG or of UTF-8 text"),
         _c("payload_type", pa.string(), "image/png or text/plain"),
@@ -212,16 +230,66 @@ PREDICTIONS = Table(
     (
         _MODEL_ID,
         _c("instance", pa.int64(), "identity of the instance within the task"),
-        _c("label", pa.int32(), "index of the true class"),
-        _c("prediction", pa.int32(), "index of the most probable class"),
-        _c("correct", pa.bool_(), "prediction equals label"),
-        _c("confidence", pa.float32(), "probability of the prediction"),
-        _c("true_probability", pa.float32(), "probability of the true class"),
-        _c("loss", pa.float32(), "-ln of the true class's probability", "nats"),
-        _c("margin", pa.float32(), "true class's probability less the largest other one, in [-1, 1]"),
-        _c("entropy", pa.float32(), "-sum p ln p over the classes", "nats"),
-        _c("probabilities", FLOATS, "probability of each class; position is the class"),
+        _n("label", pa.int32(), "index of the true class; null where text is generated"),
+        _n("prediction", pa.int32(), "index of the most probable class; null where text is generated"),
+        _n(
+            "correct",
+            pa.bool_(),
+            "prediction equals label; of generated text: equals a reference, both normalised, null without references",
+        ),
+        _n("confidence", pa.float32(), "probability of the prediction; null where only the predicted class is known"),
+        _n("true_probability", pa.float32(), "probability of the true class; null as confidence is"),
+        _n(
+            "loss",
+            pa.float32(),
+            "-ln of the true class's probability, null as confidence is; of generated text: mean of -ln of the "
+            "probability of each scored token, null where not recorded",
+            "nats",
+        ),
+        _n(
+            "margin",
+            pa.float32(),
+            "true class's probability less the largest other one, in [-1, 1]; null as confidence is",
+        ),
+        _n("entropy", pa.float32(), "-sum p ln p over the classes; null as confidence is", "nats"),
+        Column(
+            "probabilities",
+            FLOATS,
+            "probability of each class; position is the class; null as confidence is",
+            nullable=True,
+            narrow=HALVES,
+        ),
         _n("text", pa.string(), "generated text, where the task has one"),
+        _n("tokens", pa.int64(), "number of scored tokens, of which loss is the mean; null in classification"),
+        _n(
+            "f1",
+            pa.float32(),
+            "largest F1 of the words that generated text shares with a reference, in [0, 1]; null without references",
+        ),
+        _n(
+            "kl_from_base",
+            pa.float32(),
+            "KL divergence from the base model, of generated text its mean over tokens; null where not recorded",
+            "nats",
+        ),
+        _n(
+            "kl_from_parent",
+            pa.float32(),
+            "KL divergence from the parent, of generated text its mean over tokens; null where not recorded",
+            "nats",
+        ),
+        _n(
+            "same_top_from_base",
+            pa.float32(),
+            "share of tokens on which it and the base model put the same token first; null where not recorded",
+        ),
+        _n(
+            "same_top_from_parent",
+            pa.float32(),
+            "share of tokens on which it and the parent put the same token first; null where not recorded",
+        ),
+        _n("mse_from_base", pa.float32(), "mean over classes of (p - p of the base model)^2; null where not recorded"),
+        _n("mse_from_parent", pa.float32(), "mean over classes of (p - p of the parent)^2; null where not recorded"),
     ),
     ("instance",),
 )
@@ -257,6 +325,11 @@ LAYERS = Table(
             "||model - parent|| / ||parent||; null when reshaped, against zeros, or no parent",
         ),
         _c("reshaped", pa.bool_(), "its shape differs from the parent's"),
+        _n(
+            "kept",
+            pa.list_(pa.list_(pa.int64())),
+            "of a reshaped tensor, for each axis the parent's indices that are left; null where not recorded",
+        ),
     ),
     ("layer", "tensor"),
 )
@@ -276,6 +349,13 @@ ACTIVATIONS = Table(
         _c("instances", pa.list_(pa.int64()), "identities of the sampled instances, first axis of values"),
         _c("shape", pa.list_(pa.int64()), "lengths of the axes of values; the first is the instances"),
         _c("values", FLOATS, "the sampled outputs, row-major"),
+        _n(
+            "isolated_sqnr_db",
+            pa.float64(),
+            "SQNR of its output when it alone is the child's, fed with what the parent's module is fed; null when "
+            "equal or not recorded",
+            "dB",
+        ),
     ),
     ("layer",),
 )

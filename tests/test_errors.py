@@ -20,6 +20,11 @@ EXAMPLES = [
     errors.ModelNotFoundError("wrong"),
     errors.NotComparableError("wrong"),
     errors.QueryError("wrong"),
+    errors.LimitError("wrong"),
+    errors.TooLargeError("wrong"),
+    errors.StoppedError("wrong"),
+    errors.BusyError("wrong", 5),
+    errors.ParameterError("wrong"),
 ]
 
 
