@@ -114,7 +114,7 @@ def decode(entry: Entry, parts: Mapping[str, Array]) -> Array:
     if entry.encoding == "codes":
         return _decode_codes(entry, parts)
     values = _unmask(entry.shape, parts) if entry.encoding == "bitmap" else parts[""]
-    return _of(values, _numpy_type(entry.dtype), entry)
+    return _of(values, numpy_type(entry.dtype), entry)
 
 
 def real_values(entry: Entry, parts: Mapping[str, Array]) -> NDArray[np.float32]:
@@ -127,9 +127,14 @@ def real_values(entry: Entry, parts: Mapping[str, Array]) -> NDArray[np.float32]
     if entry.encoding == "int8":
         centred = values.astype(np.int32) - parts["zero_point"].astype(np.int32)
         return (centred * parts["scale"]).astype(np.float32)
-    if entry.dtype == "bfloat16":
+    return widened(values, entry.dtype)
+
+
+def widened(values: Array, dtype: Type) -> NDArray[np.float32]:
+    """Values of a type as float32; those of bfloat16 are given as uint16 of the same bits."""
+    if dtype == "bfloat16":
         return (values.astype(np.uint32) << 16).view(np.float32)
-    return values.astype(np.float32)
+    return values.astype(np.float32, copy=False)
 
 
 def size_bytes(parts: Mapping[str, Array]) -> int:
@@ -141,7 +146,8 @@ def _cost(parts: Mapping[str, Array]) -> int:
     return size_bytes(parts) + KEY_BYTES * len(parts)
 
 
-def _numpy_type(dtype: str) -> np.dtype[Any]:
+def numpy_type(dtype: str) -> np.dtype[Any]:
+    """Type of the values as numpy holds them."""
     return np.dtype("uint16" if dtype == "bfloat16" else dtype)
 
 
@@ -209,31 +215,33 @@ def _steps(values: Array, scale: Array) -> NDArray[np.int64] | None:
     if not np.all(np.abs(quotients) < 2**15):
         return None
     steps = quotients.astype(np.int64)
-    return steps if np.array_equal(_bits(_on_grid(steps, scale)), _bits(values)) else None
+    return steps if np.array_equal(_bits(on_grid(steps, scale)), _bits(values)) else None
 
 
 def _width(codes: NDArray[np.int64]) -> int:
     return max(1, int(codes.max()).bit_length())
 
 
-def _on_grid(steps: NDArray[np.int64], scale: Array) -> Array:
-    # Whole numbers times a scale are exact in float64 for the narrower types, so this rounds once.
-    return (steps * scale).astype(scale.dtype)
+def on_grid(steps: Array, scale: Array) -> Array:
+    """The values that so many steps of a grid stand for, fewer than 2^24, in the type of its scale."""
+    # A product of float32 rounds once; of float16 it is exact in float64, which then rounds once.
+    product = np.float32 if scale.dtype == np.float32 else np.float64
+    return np.multiply(steps, scale, dtype=product).astype(scale.dtype, copy=False)
 
 
 def _decode_codes(entry: Entry, parts: Mapping[str, Array]) -> Array:
-    dtype, scale, offsets = _numpy_type(entry.dtype), parts["scale"], parts["offsets"]
+    dtype, scale, offsets = numpy_type(entry.dtype), parts["scale"], parts["offsets"]
     if scale.dtype != dtype or offsets.dtype != np.int16:
         raise ValueError(f"a scale of {dtype} and offsets of int16 are expected, found {scale.dtype}, {offsets.dtype}")
     if entry.sparse:
         mask = _mask(entry.shape, parts)
         steps = np.zeros(entry.shape, np.int64)
-        steps[mask] = _unpack(parts["codes"], entry.bits, int(np.count_nonzero(mask)))
+        steps[mask] = unpack(parts["codes"], entry.bits, int(np.count_nonzero(mask)))
         steps[mask] += np.broadcast_to(offsets, entry.shape)[mask]
     else:
-        codes = _unpack(parts["codes"], entry.bits, math.prod(entry.shape)).reshape(entry.shape)
+        codes = unpack(parts["codes"], entry.bits, math.prod(entry.shape)).reshape(entry.shape)
         steps = codes.astype(np.int64) + np.broadcast_to(offsets, entry.shape)
-    return _on_grid(steps, np.broadcast_to(scale, entry.shape))
+    return on_grid(steps, np.broadcast_to(scale, entry.shape))
 
 
 def _decode_int8(entry: Entry, parts: Mapping[str, Array]) -> NDArray[np.int8]:
@@ -248,8 +256,19 @@ def _pack(codes: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
     return np.packbits(np.unpackbits(codes.astype(np.uint8)[:, None], axis=1)[:, 8 - bits :])
 
 
-def _unpack(packed: Array, bits: int, count: int) -> NDArray[np.uint8]:
+def unpack(packed: Array, bits: int, count: int) -> NDArray[np.uint8]:
+    """Codes that lie one after the other, `bits` bits each, the highest bit first.
+
+    Raises:
+        ValueError: If there are not as many bytes as the codes take.
+    """
     if packed.dtype != np.uint8 or packed.shape != ((count * bits + 7) // 8,):
         raise ValueError(f"{count} codes of {bits} bits are expected, found {packed.dtype} of shape {packed.shape}")
+    if bits == 8:
+        return packed
+    if 8 % bits == 0:
+        shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
+        codes: NDArray[np.uint8] = ((packed[:, None] >> shifts) & np.uint8(2**bits - 1)).ravel()[:count]
+        return codes
     rows = np.unpackbits(packed, count=count * bits).reshape(count, bits)
     return np.packbits(np.pad(rows, ((0, 0), (8 - bits, 0))), axis=1)[:, 0]

@@ -2,7 +2,12 @@
 
 root/
   store.json                                  marks the folder; holds the schema version
-  batches/<kind>/<key>/<table>.parquet        published rows
+  batches/<kind>/<key>/<table>.parquet        published rows; a mark alone once a segment holds them
+  segments/manifest.json                      the segments that count
+  segments/<kind>/<id>/<table>.parquet        the rows of many batches
+  segments/<kind>/<id>/keys.parquet           which batches, and how many rows of each
+  segments/retired.json                       files that nothing needs soon, and since when
+  segments/lock                               held by the one who compacts
   artifacts/<2 digits>/<digest>.safetensors   models by content
   partial/                                    what is being written; swept when stale
 """
@@ -18,6 +23,9 @@ from typing import Final
 from cc_ray.errors import StoreError
 
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+COMPACTED: Final = "compacted"
+"""The mark in a batch's folder whose rows a segment holds; keeps the folder from being published into again."""
+
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -55,6 +63,30 @@ class Layout:
         if not _KEY.fullmatch(key):
             raise StoreError(f"'{key}' cannot name a batch: use letters, digits, '.', '_' and '-', at most 128.")
         return self.batches(kind) / key
+
+    @property
+    def segments(self) -> Path:
+        """Folder of all segments."""
+        return self.root / "segments"
+
+    @property
+    def manifest(self) -> Path:
+        """The file that names the segments that count."""
+        return self.segments / "manifest.json"
+
+    @property
+    def retired(self) -> Path:
+        """The file that lists what is to be removed when its time is over."""
+        return self.segments / "retired.json"
+
+    @property
+    def lock(self) -> Path:
+        """The file that whoever compacts holds locked."""
+        return self.segments / "lock"
+
+    def segment(self, kind: str, segment_id: str) -> Path:
+        """Folder of one segment."""
+        return self.segments / kind / segment_id
 
     def artifact(self, digest: str) -> Path:
         """File of one saved model.

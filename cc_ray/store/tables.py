@@ -8,7 +8,10 @@ Contract, whatever happens:
 - A batch has a key and is written once. Of two writers of one key the first to publish wins; the other is told so and
   its rows are discarded. Batches are never changed.
 - Rows that do not fit the table's contract are refused before anything is written.
-- A store that a newer program wrote is refused with a clear error; older ones are read.
+- A store that a newer program wrote is refused with a clear error; older ones are read, and become stores of this
+  version with the first batch that is published.
+- Where a batch's rows are, in a file of its own or in a segment with many others, makes no difference to any answer
+  (`compaction.py` moves them, `README.md` tells how).
 """
 
 from __future__ import annotations
@@ -18,18 +21,25 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.dataset as ds
 
 from cc_ray.errors import SchemaMismatchError, StoreError
 from cc_ray.recipe import identity
-from cc_ray.schema import BATCHES, SCHEMA_VERSION, TABLES, Table
+from cc_ray.schema import BATCHES, SCHEMA_VERSION, TABLES, Column, Table
 from cc_ray.store.layout import Layout, sync_folder
+from cc_ray.store.parquet import write
+from cc_ray.store.segments import Manifest, index, read_batch, read_manifest, replace_file
+
+T = TypeVar("T")
+
+_MARK: Final = {"format": "cc-ray store", "schema_version": SCHEMA_VERSION}
 
 Rows: TypeAlias = pa.Table | list[dict[str, Any]]
 """Rows of one table: an Arrow table with its columns, or plain dictionaries."""
@@ -52,7 +62,7 @@ class Store:
         self.layout = Layout(Path(root).expanduser().absolute())
         if create and not os.path.exists(self.layout.marker):
             self._create()
-        self._check_version()
+        self._version = self._check_version()
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (str(self.layout.root),)
@@ -97,22 +107,33 @@ class Store:
                 raise SchemaMismatchError(name, "-", f"one of {', '.join(tables)} in a '{kind}' batch", name)
         if target.exists():
             return False
-        partial = self.layout.partial / uuid.uuid4().hex
+        growing = self.layout.partial / uuid.uuid4().hex
         try:
-            partial.mkdir(parents=True)
+            self.lift()
+            growing.mkdir(parents=True)
             for name, table in tables.items():
-                _write(table, partial / f"{name}.parquet")
-            sync_folder(partial)
+                write(table, growing / f"{name}.parquet")
+            sync_folder(growing)
             target.parent.mkdir(parents=True, exist_ok=True)
-            return _rename_unless_there(partial, target)
+            return _rename_unless_there(growing, target)
         except OSError as error:
             raise StoreError(f"cannot write to the store {self.root}: {error}. Nothing was published.") from error
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(growing, ignore_errors=True)
+
+    def lift(self) -> None:
+        """Mark the store as one of this program's version, so that an older program refuses it.
+
+        Raises:
+            StoreError: If a newer program has lifted it higher meanwhile.
+        """
+        if self._version < SCHEMA_VERSION and self._check_version() < SCHEMA_VERSION:
+            replace_file(self.layout, self.layout.marker, _MARK)
+        self._version = SCHEMA_VERSION
 
     def files(self, table: str) -> list[Path]:
-        """Published Parquet files of one table, in order of kind and key."""
-        return list(self._files(TABLES[table]))
+        """Parquet files that together hold the rows of one table, each row once."""
+        return self.steadily(lambda: self._listed([table])[table])
 
     def read(self, table: str, *, keys: Mapping[str, str] | None = None) -> pa.Table:
         """All published rows of one table, or those of the named batches only.
@@ -123,25 +144,46 @@ class Store:
         """
         spec = TABLES[table]
         if keys is None:
-            files = self.files(table)
-        else:
-            wanted = (self.layout.batch(kind, key) / f"{table}.parquet" for kind, key in keys.items())
-            files = [file for file in wanted if file.exists()]
-        parts = [conform(spec, pq.read_table(file, partitioning=None)) for file in files]
-        return pa.concat_tables(parts) if parts else spec.schema.empty_table()
+            return self.steadily(lambda: _read(spec, self._listed([table])[table]))
+        found = (self.steadily(partial(self._batch, spec, kind, key)) for kind, key in keys.items())
+        return pa.concat_tables([spec.schema.empty_table(), *found])
+
+    def size_bytes(self, kind: str, key: str) -> int:
+        """Bytes on disk of a batch's tables as it was published; 0 if it is not there."""
+        return self.steadily(lambda: self._batch_bytes(kind, key))
 
     def snapshot(self) -> dict[str, list[Path]]:
-        """Published Parquet files of every table, listed together: no batch is in one table and not in another."""
-        keys = {kind: self.keys(kind) for kind in BATCHES}
-        return {
-            name: [
-                self.layout.batches(kind) / key / f"{name}.parquet"
-                for kind, tables in BATCHES.items()
-                if table in tables
-                for key in keys[kind]
-            ]
-            for name, table in TABLES.items()
-        }
+        """Parquet files of every table, listed together: no batch is in one table and not in another, none twice."""
+        return self.steadily(lambda: self._listed(TABLES))
+
+    def loose(self, kind: str) -> list[str]:
+        """Keys of the published batches of one kind that no segment holds, sorted."""
+        return self.steadily(lambda: self._loose(kind, read_manifest(self.layout)))
+
+    def steadily(self, read: Callable[[], T]) -> T:
+        """Read files of the store, and begin again if a compaction has removed one of them meanwhile.
+
+        Args:
+            read: Lists files and reads them.
+
+        Raises:
+            StoreError: If a file is missing that should be there.
+        """
+        while True:
+            before = self.arrangement()
+            try:
+                return read()
+            except FileNotFoundError as error:
+                if self.arrangement() == before:
+                    raise StoreError(f"a file of the store {self.root} is missing: {error}") from error
+
+    def arrangement(self) -> str:
+        """A text that changes whenever rows move to other files; cheap to ask."""
+        try:
+            found = self.layout.manifest.stat()
+        except FileNotFoundError:
+            return ""
+        return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
 
     def version(self) -> str:
         """A text that changes whenever a batch is published; cheap to ask."""
@@ -165,23 +207,47 @@ class Store:
                     removed += 1
         return removed
 
-    def _files(self, table: Table) -> Iterator[Path]:
+    def _listed(self, names: Iterable[str]) -> dict[str, list[Path]]:
+        # The segments first: what is compacted after this moment still has files of its own for a while.
+        manifest = read_manifest(self.layout)
+        files: dict[str, list[Path]] = {name: [] for name in names}
         for kind, tables in BATCHES.items():
-            if table in tables:
-                folder = self.layout.batches(kind)
-                for key in self.keys(kind):
-                    yield folder / key / f"{table.name}.parquet"
+            here = [table.name for table in tables if table.name in files]
+            if here:
+                folders = [self.layout.segment(kind, segment.id) for segment in manifest.of(kind)]
+                folders += [self.layout.batches(kind) / key for key in self._loose(kind, manifest)]
+                for name in here:
+                    files[name] += [folder / f"{name}.parquet" for folder in folders]
+        return files
+
+    def _loose(self, kind: str, manifest: Manifest) -> list[str]:
+        covered = [index(self.layout, segment).positions for segment in manifest.of(kind)]
+        return [key for key in self.keys(kind) if not any(key in keys for keys in covered)]
+
+    def _batch(self, table: Table, kind: str, key: str) -> pa.Table:
+        manifest = read_manifest(self.layout)
+        for segment in manifest.of(kind):
+            if key in index(self.layout, segment).positions:
+                return read_batch(self.layout, segment, table, key)
+        there = self.has(kind, key) and table in BATCHES[kind]
+        return _read(table, [self.layout.batch(kind, key) / f"{table.name}.parquet"] if there else [])
+
+    def _batch_bytes(self, kind: str, key: str) -> int:
+        for segment in read_manifest(self.layout).of(kind):
+            found = index(self.layout, segment)
+            if key in found.positions:
+                return found.sizes_bytes[found.positions[key]]
+        folder = self.layout.batch(kind, key)
+        files = [folder / f"{table.name}.parquet" for table in BATCHES[kind]] if folder.exists() else []
+        return sum(file.stat().st_size for file in files)
 
     def _create(self) -> None:
         try:
-            self.layout.partial.mkdir(parents=True, exist_ok=True)
-            partial = self.layout.partial / uuid.uuid4().hex
-            partial.write_text(json.dumps({"format": "cc-ray store", "schema_version": SCHEMA_VERSION}))
-            os.replace(partial, self.layout.marker)
+            replace_file(self.layout, self.layout.marker, _MARK)
         except OSError as error:
             raise StoreError(f"cannot create a store at {self.root}: {error}. Choose another --store.") from error
 
-    def _check_version(self) -> None:
+    def _check_version(self) -> int:
         try:
             found = json.loads(self.layout.marker.read_text())["schema_version"]
         except FileNotFoundError:
@@ -195,6 +261,7 @@ class Store:
             raise StoreError(
                 f"{self.root} has schema version {found}; this program reads up to {SCHEMA_VERSION}. Upgrade cc-ray."
             )
+        return found
 
 
 def conform(table: Table, rows: Rows) -> pa.Table:
@@ -208,7 +275,9 @@ def conform(table: Table, rows: Rows) -> pa.Table:
     for name in found.column_names:
         if name not in schema.names:
             raise SchemaMismatchError(table.name, name, f"one of {', '.join(schema.names)}", "an unknown column")
-    return pa.table([_column(table.name, found, field) for field in schema], schema=schema)
+    columns = [_column(table.name, found, column, schema.field(column.name)) for column in table.columns]
+    fields = [field.with_type(column.type) for field, column in zip(schema, columns, strict=True)]
+    return pa.table(columns, schema=pa.schema(fields, schema.metadata))
 
 
 def _from_rows(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
@@ -222,14 +291,14 @@ def _from_rows(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
     return pa.table(arrays)
 
 
-def _column(table: str, found: pa.Table, field: pa.Field) -> pa.ChunkedArray:
+def _column(table: str, found: pa.Table, spec: Column, field: pa.Field) -> pa.ChunkedArray:
     if field.name not in found.column_names:
         if field.nullable:
             return pa.chunked_array([pa.nulls(found.num_rows, field.type)])
         raise SchemaMismatchError(table, field.name, str(field.type), "no such column")
     column = found.column(field.name)
     try:
-        column = column.cast(field.type)
+        column = column.cast(spec.narrow if _is_narrow(column.type, spec) else field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SchemaMismatchError(table, field.name, str(field.type), f"{column.type} ({error})") from error
     if column.null_count and not field.nullable:
@@ -237,19 +306,21 @@ def _column(table: str, found: pa.Table, field: pa.Field) -> pa.ChunkedArray:
     return column
 
 
-def _write(table: pa.Table, path: Path) -> None:
-    order = TABLES[table.schema.metadata[b"table"].decode()].sort_by
-    if order:
-        table = table.sort_by([(name, "ascending") for name in order])
-    with path.open("wb") as file:
-        pq.write_table(table, file, compression="zstd", row_group_size=131_072)
-        file.flush()
-        os.fsync(file.fileno())
+def _read(table: Table, files: list[Path]) -> pa.Table:
+    if not files:
+        return table.schema.empty_table()
+    # A dataset gives every file the schema of today: columns that it lacks are null, narrow ones widened.
+    return ds.dataset([str(file) for file in files], schema=table.schema, format="parquet").to_table()
 
 
-def _rename_unless_there(partial: Path, target: Path) -> bool:
+def _is_narrow(kind: pa.DataType, spec: Column) -> bool:
+    """Whether values are as narrow as the column may hold them, whatever their list is called."""
+    return spec.narrow is not None and pa.types.is_list(kind) and kind.value_type == spec.narrow.value_type
+
+
+def _rename_unless_there(growing: Path, target: Path) -> bool:
     try:
-        partial.rename(target)
+        growing.rename(target)
     except OSError:
         if target.exists():
             return False

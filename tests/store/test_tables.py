@@ -128,7 +128,7 @@ def test_a_killed_writer_leaves_nothing_half_visible(tmp_path: Path) -> None:
         """
         import os, signal, sys
         import cc_ray.store.tables as tables
-        write, written = tables._write, []
+        write, written = tables.write, []
 
         def write_then_die(table, path):
             write(table, path)
@@ -136,7 +136,7 @@ def test_a_killed_writer_leaves_nothing_half_visible(tmp_path: Path) -> None:
             if len(written) == int(sys.argv[2]):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        tables._write = write_then_die
+        tables.write = write_then_die
         rows = {"lineage": [{"child": "m1", "parent": "m0", "role": "parent"}]}
         tables.Store(sys.argv[1]).publish("step", "m1", rows)
         """

@@ -1,0 +1,301 @@
+"""Weights of a saved model a block at a time: memory holds blocks, however large the tensors are.
+
+Any number of threads may read one file. Values equal those of `weights.read_weights` bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cc_ray.errors import StoreError
+from cc_ray.store.encoding import FLOAT_TYPES, Array, Entry, on_grid, unpack, widened
+from cc_ray.store.layout import Layout
+from cc_ray.store.weights import ArtifactFile, verify
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+BLOCK: Final = 65_536
+"""Values that fit a processor's cache with what is computed of them; a whole number of bytes of any bit width."""
+THREADS: Final = 2
+
+_COUNTED: Final = BLOCK // 8
+"""Bytes of a mask whose ones are counted together."""
+
+
+@contextmanager
+def open_blocks(layout: Layout, digest: str) -> Iterator[BlockFile]:
+    """Open a saved model.
+
+    Raises:
+        StoreError: If the file is missing, damaged, or written by a newer program.
+    """
+    file = ArtifactFile(layout, digest)
+    handle = os.open(file.path, os.O_RDONLY)
+    try:
+        yield BlockFile(file, handle)
+    finally:
+        os.close(handle)
+
+
+def verify_all(paths: Iterable[Path]) -> None:
+    """Verify model files side by side; what is damaged or missing is told when it is opened."""
+
+    def one(path: Path) -> None:
+        with suppress(OSError):
+            verify(path)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(one, dict.fromkeys(paths)))
+
+
+class BlockFile:
+    """The float tensors of one saved model."""
+
+    def __init__(self, file: ArtifactFile, handle: int) -> None:
+        self._file = file
+        self._handle = handle
+        self._places = _places(handle)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._file.entries and self._file.entries[name].dtype in FLOAT_TYPES
+
+    def tensor(self, name: str) -> StoredTensor:
+        """One tensor; nothing of it is read yet.
+
+        Raises:
+            StoreError: If its parts do not fit together.
+        """
+        entry = self._file.entries[name]
+        parts = {part: self._part(f"{name}#{part}" if part else name) for part in entry.keys}
+        return _KINDS[entry.encoding](entry, parts, self._file.path)
+
+    def _part(self, key: str) -> Elements:
+        dtype, shape, offset = self._places[key]
+        return Elements(self._handle, offset, dtype, shape)
+
+
+@dataclass(frozen=True)
+class Elements:
+    """An array that lies in a file."""
+
+    handle: int
+    offset: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+    def read(self, start: int, stop: int) -> Array:
+        """Values of these positions.
+
+        Raises:
+            OSError: If the file ends before them.
+        """
+        found = np.empty(max(stop - start, 0), self.dtype)
+        if (
+            found.size
+            and os.preadv(self.handle, [found.data], self.offset + start * self.dtype.itemsize) != found.nbytes
+        ):
+            raise OSError("it ends early")
+        return found
+
+    @cached_property
+    def all(self) -> Array:
+        """The whole array."""
+        return self.read(0, self.size).reshape(self.shape)
+
+
+class StoredTensor(ABC):
+    """One tensor of a model file. Positions are those of its values in row-major order."""
+
+    def __init__(self, entry: Entry, parts: dict[str, Elements], path: Path) -> None:
+        self.entry = entry
+        self.parts = parts
+        self.shape = entry.shape
+        self.size = math.prod(entry.shape)
+        self._path = path
+
+    def values(self, start: int, stop: int) -> Floats:
+        """Real values, (stop - start,); `start` is a multiple of 8.
+
+        Raises:
+            StoreError: If they cannot be read.
+        """
+        try:
+            return self._values(start, stop)
+        except (OSError, ValueError, IndexError) as error:
+            raise StoreError(
+                f"the model file {self._path} cannot be read: {error}. Remove it and run its recipe again."
+            ) from error
+
+    def whole(self) -> Floats:
+        """All real values, in the tensor's shape."""
+        found = np.empty(self.size, np.float32)
+        for start in range(0, self.size, BLOCK):
+            stop = min(start + BLOCK, self.size)
+            found[start:stop] = self.values(start, stop)
+        return found.reshape(self.shape)
+
+    def mask(self, start: int, stop: int) -> Bytes:
+        """Which values are not zero, a bit each, the highest bit of a byte first; unused bits are 0."""
+        return np.packbits(self.values(start, stop) != 0)
+
+    @abstractmethod
+    def _values(self, start: int, stop: int) -> Floats: ...
+
+
+class DenseTensor(StoredTensor):
+    """All values, one after the other."""
+
+    def _values(self, start: int, stop: int) -> Floats:
+        return widened(self.parts[""].read(start, stop), self.entry.dtype)
+
+
+class MaskedTensor(StoredTensor):
+    """Values of which those that are not zero may be the only ones there."""
+
+    @cached_property
+    def _packed(self) -> Bytes:
+        packed: Bytes = self.parts["mask"].all
+        if packed.shape != ((self.size + 7) // 8,):
+            raise ValueError(f"a mask of {self.size} bits is expected")
+        return packed
+
+    @cached_property
+    def _before(self) -> NDArray[np.int64]:
+        """Ones before each run of `_COUNTED` bytes."""
+        starts = np.arange(0, max(len(self._packed), 1), _COUNTED)
+        counts = np.add.reduceat(np.bitwise_count(self._packed), starts, dtype=np.int64) if self.size else [0]
+        return np.concatenate([[0], np.cumsum(counts)])
+
+    def _rank(self, position: int) -> int:
+        run, byte = position // 8 // _COUNTED, position // 8
+        return int(self._before[run] + np.bitwise_count(self._packed[run * _COUNTED : byte]).sum(dtype=np.int64))
+
+    def _there(self, start: int, stop: int) -> tuple[NDArray[np.intp], int]:
+        """Positions within the block that are not zero, and the rank of the first."""
+        bits = np.unpackbits(self._packed[start // 8 : (stop + 7) // 8], count=stop - start)
+        return np.flatnonzero(bits.view(bool)), self._rank(start)
+
+
+class BitmapTensor(MaskedTensor):
+    """Values that are not zero, and a mask of where they lie."""
+
+    def _values(self, start: int, stop: int) -> Floats:
+        where, first = self._there(start, stop)
+        found = np.zeros(stop - start, np.float32)
+        found[where] = widened(self.parts["values"].read(first, first + len(where)), self.entry.dtype)
+        return found
+
+    def mask(self, start: int, stop: int) -> Bytes:
+        """As `StoredTensor.mask`; the stored mask, unless it marks a -0.0."""
+        packed = self._packed[start // 8 : (stop + 7) // 8]
+        first, count = self._rank(start), int(np.bitwise_count(packed).sum(dtype=np.int64))
+        values = self.parts["values"].read(first, first + count)
+        if self.entry.dtype == "bfloat16":
+            values = values & np.uint16(0x7FFF)
+        return packed if np.count_nonzero(values) == count else super().mask(start, stop)
+
+
+class CodedTensor(MaskedTensor):
+    """Values on a grid, as codes."""
+
+    def _values(self, start: int, stop: int) -> Floats:
+        scale, offsets = (Spread(self.parts[name].all, self.shape) for name in ("scale", "offsets"))
+        if not self.entry.sparse:
+            steps = self._codes(start, stop) + offsets.read(start, stop)
+            return widened(on_grid(steps, scale.read(start, stop)), self.entry.dtype)
+        where, first = self._there(start, stop)
+        steps = np.zeros(stop - start, np.int16)
+        steps[where] = self._codes(first, first + len(where))
+        steps[where] += np.broadcast_to(offsets.read(start, stop), steps.shape)[where]
+        return widened(on_grid(steps, scale.read(start, stop)), self.entry.dtype)
+
+    def _codes(self, start: int, stop: int) -> NDArray[np.int16]:
+        aligned, bits = start // 8 * 8, self.entry.bits
+        packed = self.parts["codes"].read(aligned * bits // 8, (stop * bits + 7) // 8)
+        return unpack(packed, bits, stop - aligned)[start - aligned :].astype(np.int16)
+
+
+class Int8Tensor(MaskedTensor):
+    """Integers with a scale and a zero point per row."""
+
+    def _values(self, start: int, stop: int) -> Floats:
+        scale, zero_point = (Spread(self.parts[name].all, self.shape) for name in ("scale", "zero_point"))
+        centred = self._integers(start, stop).astype(np.int32) - zero_point.read(start, stop).astype(np.int32)
+        return (centred * scale.read(start, stop)).astype(np.float32)
+
+    def _integers(self, start: int, stop: int) -> Array:
+        if not self.entry.sparse:
+            return self.parts["qdata"].read(start, stop)
+        where, first = self._there(start, stop)
+        found = np.zeros(stop - start, np.int8)
+        found[where] = self.parts["values"].read(first, first + len(where))
+        return found
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A small array that broadcasts to a tensor."""
+
+    array: Array
+    shape: tuple[int, ...]
+
+    def read(self, start: int, stop: int) -> Array:
+        """Values at positions of the tensor, (stop - start,) or (1,)."""
+        if self.array.size == 1:
+            return self.array.ravel()
+        axes = [axis for axis, length in enumerate(self.array.shape) if length > 1]
+        if len(axes) == 1:
+            return self._along(axes[0], start, stop)
+        places = np.unravel_index(np.arange(start, stop), self.shape)
+        kept = tuple(place if axis in axes else 0 for axis, place in enumerate(places))
+        found: Array = self.array[kept]
+        return found
+
+    def _along(self, axis: int, start: int, stop: int) -> Array:
+        """As `read`, where the values change along one axis alone: each stands for a run of places."""
+        run = math.prod(self.shape[axis + 1 :])
+        runs = np.arange(start // run, (stop - 1) // run + 1)
+        held: Array = self.array.ravel()[runs % self.shape[axis]]
+        if run == 1:
+            return held
+        lengths = np.minimum((runs + 1) * run, stop) - np.maximum(runs * run, start)
+        return np.repeat(held, lengths)
+
+
+def _places(handle: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
+    """Type, shape and first byte of every array of a safetensors file, whose bytes were verified."""
+    length = int.from_bytes(os.pread(handle, 8, 0), "little")
+    header = json.loads(os.pread(handle, length, 8))
+    return {
+        key: (np.dtype(_TYPES[told["dtype"]]), tuple(told["shape"]), 8 + length + told["data_offsets"][0])
+        for key, told in header.items()
+        if key != "__metadata__"
+    }
+
+
+_KINDS: Final[Mapping[str, Callable[[Entry, dict[str, Elements], Path], StoredTensor]]] = {
+    "dense": DenseTensor, "bitmap": BitmapTensor, "codes": CodedTensor, "int8": Int8Tensor,
+}  # fmt: skip
+_TYPES: Final = {
+    "F16": "f2", "F32": "f4", "F64": "f8", "BOOL": "?", "U8": "u1", "I8": "i1", "I16": "i2", "I32": "i4", "I64": "i8",
+    "U16": "u2", "U32": "u4", "U64": "u8",
+}  # fmt: skip

@@ -1,0 +1,127 @@
+"""Segments: files that hold the rows of many batches, and the one file that says which of them count.
+
+`README.md` beside this file says why each order of steps is as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cc_ray.errors import StoreError
+from cc_ray.schema import BATCHES, Table
+from cc_ray.store.layout import Layout, sync_folder
+from cc_ray.store.parquet import fitted
+
+KEYS: Final = "keys"
+"""Name of the file in a segment that lists its batches."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The merged rows of many batches of one kind."""
+
+    id: str
+    kind: str
+    batches: int
+    size_bytes: int
+    narrow: bool
+    """Its narrow columns are narrow, as those of all its batches were."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The segments that count at one moment."""
+
+    segments: tuple[Segment, ...] = ()
+
+    def of(self, kind: str) -> list[Segment]:
+        """Those of one kind."""
+        return [segment for segment in self.segments if segment.kind == kind]
+
+
+@dataclass(frozen=True)
+class Index:
+    """Which batches a segment holds and where their rows are; rows stand in the order of keys."""
+
+    positions: dict[str, int]
+    starts: dict[str, list[int]]
+    """By table: first row of each batch, and the number of rows at the end."""
+    sizes_bytes: list[int]
+
+    def span(self, table: str, key: str) -> tuple[int, int]:
+        """First row of a batch in a table's file and the row after its last."""
+        position = self.positions[key]
+        return self.starts[table][position], self.starts[table][position + 1]
+
+
+def read_manifest(layout: Layout) -> Manifest:
+    """The segments that count now; none where nothing was ever compacted.
+
+    Raises:
+        StoreError: If the file is damaged.
+    """
+    try:
+        found = json.loads(layout.manifest.read_text("utf-8"))["segments"]
+        return Manifest(tuple(Segment(**segment) for segment in found))
+    except FileNotFoundError:
+        return Manifest()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{layout.manifest} cannot be read: {error}.") from error
+
+
+def replace_manifest(layout: Layout, manifest: Manifest) -> None:
+    """Make other segments count, from one moment to the next."""
+    replace_file(layout, layout.manifest, {"segments": [asdict(segment) for segment in manifest.segments]})
+
+
+def replace_file(layout: Layout, path: Path, content: Any) -> None:
+    """Replace a JSON file: a reader finds the old or the new one, also after a power cut."""
+    partial = layout.partial / uuid.uuid4().hex
+    path.parent.mkdir(parents=True, exist_ok=True)
+    layout.partial.mkdir(parents=True, exist_ok=True)
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    sync_folder(path.parent)
+
+
+def index(layout: Layout, segment: Segment) -> Index:
+    """Read a segment's list of batches; kept in memory, because a segment never changes.
+
+    Raises:
+        FileNotFoundError: If the segment was merged into another one and removed since.
+    """
+    return _index(layout.segment(segment.kind, segment.id) / f"{KEYS}.parquet", segment.kind)
+
+
+@lru_cache(maxsize=256)
+def _index(path: Path, kind: str) -> Index:
+    found = pq.read_table(path)
+    starts = {table.name: [0, *accumulate(found[f"{table.name}_rows"].to_pylist())] for table in BATCHES[kind]}
+    positions = {key: position for position, key in enumerate(found["key"].to_pylist())}
+    return Index(positions, starts, found["size_bytes"].to_pylist())
+
+
+def read_batch(layout: Layout, segment: Segment, table: Table, key: str) -> pa.Table:
+    """The rows of one batch of a segment; reads only the row groups that they lie in."""
+    start, end = index(layout, segment).span(table.name, key)
+    with pq.ParquetFile(layout.segment(segment.kind, segment.id) / f"{table.name}.parquet") as file:
+        counts = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
+        edges = [0, *accumulate(counts)]
+        groups = [group for group in range(file.num_row_groups) if edges[group] < end and start < edges[group + 1]]
+        if start == end:
+            return table.schema.empty_table()
+        rows = file.read_row_groups(groups).slice(start - edges[groups[0]], end - start)
+    return fitted(rows, table.schema)
