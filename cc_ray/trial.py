@@ -12,13 +12,14 @@ The kernel frees the locks of a process that dies.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -28,10 +29,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from cc_ray.compress import Context, Finding, apply_step
 from cc_ray.errors import CcRayError, ModelNotFoundError, TrialFailedError
 from cc_ray.evaluate import measure, measure_latency, metric_definitions
+from cc_ray.evaluate.predictions import with_divergences
 from cc_ray.recipe import Recipe, canonical_json, step_name, trial_id
 from cc_ray.store import Store, artifacts
 from cc_ray.store.weights import read_weights
-from cc_ray.tasks import Task, one_thread, task_from_json
+from cc_ray.tasks import SPLITS, Data, Split, Task, one_thread, splits_used, task_from_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,6 +97,7 @@ def ensure_task(store: Store, task: Task) -> None:
         "parameters": canonical_json(task.model_dump(mode="json")),
         "class_names": list(task.class_names),
         "bases": list(task.bases),
+        "splits": canonical_json(_splits(task)),
         "created_at": datetime.now(UTC),
     }
     rows = {"tasks": [row], "instances": task.instances(), "metric_definitions": metric_definitions()}
@@ -194,11 +197,13 @@ class _Job:
                 artifact_size=artifact.size_bytes,
                 weights=read_weights(self.store.layout, artifact.digest),
                 parent_weights=self._parent_weights(),
+                parent=_load(self.store, self.task, self.model_ids[-2]) if self.recipe.steps else None,
+                kept=made.kept,
             )
             model = self._model_row(made, artifact.digest)
             findings = [{"model_id": self.model_id, **asdict(finding)} for finding in made.findings]
             own = {"models": [model], "lineage": self._edges(made.donors), "findings": findings}
-            return self.store.publish("step", self.model_id, {**rows, **own})
+            return self.store.publish("step", self.model_id, {**rows, **own, "predictions": self._compared(rows)})
 
     def time_model(self) -> bool:
         """Publish the model's latency; False if another was first."""
@@ -208,17 +213,35 @@ class _Job:
             rows = measure_latency(self.task, model, base, model_id=self.model_id)
         return self.store.publish("latency", self.model_id, {"metrics": rows})
 
+    def _compared(self, rows: Mapping[str, Any]) -> Any:
+        """The model's predictions with their divergences from those of its base model and parent."""
+        if not self.recipe.steps:
+            return rows["predictions"]
+        base, parent = (
+            self.store.read("predictions", keys={"step": id}) for id in (self.model_ids[0], self.model_ids[-2])
+        )
+        return with_divergences(rows["predictions"], base=base, parent=parent)
+
     def _made(self) -> _Made:
         start = time.perf_counter()
         if not self.recipe.steps:
-            model = self.task.train(self.recipe.base, self.recipe.seed)
-            return _Made(model, "float", (), (), time.perf_counter() - start)
+            with splits_used() as used:
+                model = self.task.train(self.recipe.base, self.recipe.seed)
+            return _Made(model, "float", (), (), {}, tuple(sorted(used)), time.perf_counter() - start)
         context = Context(
             self.task, self.recipe.seed, lambda index: _load(self.store, self.task, self.model_ids[index])
         )
         outcome = apply_step(self.recipe.steps[-1], context.ancestor(len(self.recipe.steps) - 1), context)
         duration_s = time.perf_counter() - start
-        return _Made(outcome.model, outcome.representation, tuple(outcome.findings), tuple(outcome.donors), duration_s)
+        return _Made(
+            outcome.model,
+            outcome.representation,
+            outcome.findings,
+            outcome.donors,
+            outcome.kept,
+            outcome.data_used,
+            duration_s,
+        )
 
     def _parent_weights(self) -> Any:
         if not self.recipe.steps:
@@ -242,6 +265,7 @@ class _Job:
             "study_id": self.study_id,
             "device": "cpu",
             "duration_s": made.duration_s,
+            "data_used": list(made.data_used),
             "created_at": datetime.now(UTC),
         }
 
@@ -271,12 +295,33 @@ class _Job:
         return TrialFailedError(trial_id(self.study_id, self.recipe), step, _one_line(error))
 
 
+def _splits(task: Task) -> dict[str, dict[str, int]]:
+    """Of each split the number of instances, and how many of them the evaluation split holds too."""
+    data = {split: task.data(split) for split in SPLITS}
+    judged = data["evaluation"]
+    identities, contents = set(judged.instances.tolist()), set(_contents(judged))
+    found: dict[str, dict[str, int]] = {split: {"instances": len(held)} for split, held in data.items()}
+    for split in SPLITS:
+        if split != "evaluation":
+            both = zip(data[split].instances.tolist(), _contents(data[split]), strict=True)
+            shared = sum(identity in identities or content in contents for identity, content in both)
+            found[split]["in_evaluation"] = shared
+    return found
+
+
+def _contents(data: Data) -> Iterator[bytes]:
+    """A digest of each instance's input."""
+    return (hashlib.sha256(each.numpy().tobytes()).digest() for each in data.inputs.contiguous())
+
+
 @dataclass(frozen=True)
 class _Made:
     model: nn.Module
     representation: str
     findings: tuple[Finding, ...]
     donors: tuple[int, ...]
+    kept: Mapping[str, list[list[int]]]
+    data_used: tuple[Split, ...]
     duration_s: float
 
 

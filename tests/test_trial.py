@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 import threading
@@ -5,13 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from cc_ray import trial
-from cc_ray.compress import validated_recipe
+from cc_ray.compare import lint
+from cc_ray.compress import Context, Operation, operations, validated_recipe
 from cc_ray.errors import ModelNotFoundError, TrialFailedError
 from cc_ray.recipe import Recipe, Step
 from cc_ray.store import Store
 from cc_ray.tasks.digits import Digits
+from cc_ray.views import open_views
 
 TASK = Digits()
 
@@ -100,11 +104,24 @@ def test_a_step_that_raises_says_which_and_why_and_leaves_a_row(digits_store: St
     assert runs[failed]["outcome"] == "failed" and "no_such_layer" in runs[failed]["reason"]
 
 
+def test_a_step_records_how_far_its_answers_lie_from_base_and_parent(digits_store: Store) -> None:
+    recipe = canonical(PRUNE)
+    result = trial.run_step(digits_store, TASK, recipe, 1)
+
+    rows = digits_store.read("predictions", keys={"step": result.model_id})
+    base = digits_store.read("predictions", keys={"step": recipe.model_ids(TASK.task_id)[0]})
+
+    assert rows["kl_from_base"].null_count == rows["mse_from_parent"].null_count == 0
+    # The parent is the base model here.
+    assert rows["kl_from_base"].equals(rows["kl_from_parent"])
+    assert base["kl_from_base"].null_count == base.num_rows
+
+
 def test_of_two_that_make_one_model_the_second_is_told_so(digits_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = canonical(PRUNE)
     trial.run_step(digits_store, TASK, recipe, 1)
     # Another process looked just before the first one published.
-    monkeypatch.setattr(Store, "has", lambda *_: False)
+    monkeypatch.setattr(trial._Job, "reused", lambda _: None)
 
     result = trial.run_step(digits_store, TASK, recipe, 1)
 
@@ -158,11 +175,11 @@ run_step(Store(sys.argv[1]), Digits(), canonical(PRUNE), 1)
 """
 BEFORE_THE_RENAME = "tables._rename_unless_there = die"
 AMONG_THE_FILES = """
-write = tables._write
+write = tables.write
 def second(table, path, written=[]):
     written.append(path)
     die() if len(written) == 3 else write(table, path)
-tables._write = second
+tables.write = second
 """
 
 
@@ -182,3 +199,48 @@ def test_a_process_killed_while_it_publishes_leaves_nothing_half_visible(digits_
     assert not trial.run_trial(digits_store, TASK, recipe).steps[1].reused
     assert digits_store.sweep(older_than_s=0) == 1
     assert digits_store.read("models").num_rows == models + 1
+
+
+class Peek(Operation):
+    """Looks at what it will be judged on."""
+
+    def apply(self, model: nn.Module, context: Context) -> nn.Module:
+        assert len(context.task.data("calibration")) and len(context.task.data("evaluation"))
+        return model
+
+
+Peek.name = "peek"
+
+
+def test_a_model_says_which_data_its_step_read(digits_store: Store) -> None:
+    tune = Step("fine_tune", {"epochs": 1})
+
+    result = trial.run_trial(digits_store, TASK, canonical(PRUNE, Step("calibrate"), tune))
+
+    used = {row["model_id"]: row["data_used"] for row in digits_store.read("models").to_pylist()}
+    assert [used[step.model_id] for step in result.steps] == [["train"], [], ["calibration"], ["train"]]
+
+
+def test_an_operation_that_peeks_at_evaluation_data_is_reported(
+    digits_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(operations._members, "peek", Peek)
+
+    result = trial.run_trial(digits_store, TASK, canonical(Step("peek"), PRUNE))
+
+    _, peeked, pruned = (step.model_id for step in result.steps)
+    found = lint(open_views(digits_store.root)).to_pylist()
+    said = {row["model_id"]: row["message"] for row in found if row["check"] == "evaluation_data_used"}
+    assert said.keys() == {peeked, pruned}
+    assert said[peeked].startswith('peek read the split "evaluation"')
+    assert said[pruned].startswith(f"it was made from {peeked}")
+
+
+def test_the_task_says_that_its_splits_are_disjoint(digits_store: Store) -> None:
+    (row,) = digits_store.read("tasks").to_pylist()
+
+    assert json.loads(row["splits"]) == {
+        "train": {"instances": 1095, "in_evaluation": 0},
+        "calibration": {"instances": 198, "in_evaluation": 0},
+        "evaluation": {"instances": 504},
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from cc_ray.compress.representation import representation_of
 from cc_ray.compress.steps import operation_of, refusal
 from cc_ray.errors import InvalidRecipeError
 from cc_ray.recipe import Step
+from cc_ray.tasks import Split, splits_used
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class Outcome:
     """What the operation and the checks noticed."""
     donors: tuple[int, ...]
     """Step indices of the ancestors whose weights were taken."""
+    kept: Mapping[str, list[list[int]]]
+    """Of tensors that lost channels, by name: for each axis the parent's indices that are left."""
+    data_used: tuple[Split, ...]
+    """Splits of the task's data that the operation read, as it was seen to do."""
 
 
 def apply_step(step: Step, model: nn.Module, context: Context) -> Outcome:
@@ -48,12 +54,19 @@ def apply_step(step: Step, model: nn.Module, context: Context) -> Outcome:
     made = operation_of(step)
     if (found := representation_of(model)) not in made.accepts:
         raise InvalidRecipeError(refusal(made, found))
-    with torch.random.fork_rng(devices=[]):
+    with splits_used() as used, torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed)
         child = made.apply(copy.deepcopy(model).eval(), context).eval()
     _unsign_zeros(child)
     context.findings.extend(check(made, model, child))
-    return Outcome(child, representation_of(child), tuple(context.findings), tuple(context.donors))
+    return Outcome(
+        child,
+        representation_of(child),
+        tuple(context.findings),
+        tuple(context.donors),
+        context.kept,
+        tuple(sorted(used)),
+    )
 
 
 @torch.no_grad()

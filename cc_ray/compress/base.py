@@ -43,7 +43,7 @@ class Context:
     """What an operation may use besides the model that it is given, and where it leaves word of what it did."""
 
     task: Task
-    """Gives training and calibration data; the evaluation split is not for operations."""
+    """Gives training and calibration data; the evaluation split is not for operations. What is read is recorded."""
     seed: int
     """Seeds every random choice of the operation."""
     ancestor: Callable[[int], nn.Module]
@@ -52,6 +52,8 @@ class Context:
     """What the operation noticed; checks add to it."""
     donors: list[int] = field(default_factory=list)
     """Step indices of the ancestors whose weights were taken."""
+    kept: dict[str, list[list[int]]] = field(default_factory=dict)
+    """Of tensors that lost channels, by name: for each axis the parent's indices that are left."""
 
 
 class Operation(BaseModel, ABC):

@@ -43,9 +43,7 @@ class ChannelPruning(Targeted):
         cuts = [(group, self._lowest(group)) for group in groups]
         paths = {module: path for path, module in model.named_modules()}
         context.findings.append(_account(cuts, paths))
-        for group, channels in cuts:
-            if channels:
-                group.prune(channels)
+        context.kept.update(_cut(model, cuts))
         self._check_runs(model, example, context)
         return model
 
@@ -122,6 +120,34 @@ def _norms(group: Any) -> Tensor:
 
     norms: Tensor = GroupMagnitudeImportance(p=2, normalizer=None)(group)
     return norms
+
+
+def _cut(model: nn.Module, cuts: list[tuple[Any, list[int]]]) -> dict[str, list[list[int]]]:
+    """Remove channels.
+
+    While they are removed every parameter holds the positions of its values: what is left tells which values those are.
+
+    Returns:
+        For each parameter that got smaller, by name, the indices along each axis that are left.
+    """
+    values = {name: parameter.data for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.data = torch.arange(parameter.numel(), dtype=torch.float64).reshape(parameter.shape)
+    for group, channels in cuts:
+        if channels:
+            group.prune(channels)
+    kept = {}
+    for name, parameter in model.named_parameters():
+        positions, before = parameter.data.long(), values[name]
+        parameter.data = before.flatten()[positions]
+        if positions.shape != before.shape:
+            kept[name] = [_along(positions, axis, before.shape) for axis in range(before.dim())]
+    return kept
+
+
+def _along(positions: Tensor, axis: int, shape: torch.Size) -> list[int]:
+    line = positions.movedim(axis, 0).flatten(1)[:, 0] if positions.dim() > 1 else positions
+    return [int(index) for index in torch.unravel_index(line, shape)[axis]]
 
 
 def _account(cuts: list[tuple[Any, list[int]]], paths: Mapping[nn.Module, str]) -> Finding:

@@ -38,6 +38,8 @@ def measure(
     artifact_size: int,
     weights: Mapping[str, Weight],
     parent_weights: Mapping[str, Weight] | None = None,
+    parent: nn.Module | None = None,
+    kept: Mapping[str, list[list[int]]] | None = None,
 ) -> dict[str, Rows]:
     """Measure a model on the evaluation split: everything but time.
 
@@ -48,6 +50,8 @@ def measure(
         artifact_size: Bytes of the file that the model is saved in.
         weights: The saved values by tensor name.
         parent_weights: Those of the parent model; None for a base model.
+        parent: The parent model itself, for the errors of single modules; None leaves them unmeasured.
+        kept: What the operation recorded of reshaped tensors: by name, for each axis the parent's indices left.
 
     Returns:
         Rows of the tables `metrics`, `predictions`, `layers` and `activations`.
@@ -59,14 +63,14 @@ def measure(
         inputs=data.inputs[:1],
         predictions=predict(task, model, data),
         slices=_slices(task),
-        layers=tuple(layers(model, weights, parent_weights)),
+        layers=tuple(layers(model, weights, parent_weights, kept)),
         artifact_size=artifact_size,
     )
     return {
         "metrics": rows(measurement, model_id),
         "predictions": measurement.predictions.table(model_id),
         "layers": [layer.row(model_id) for layer in measurement.layers],
-        "activations": [{"model_id": model_id, **row} for row in activations(task, model, data)],
+        "activations": [{"model_id": model_id, **row} for row in activations(task, model, data, parent)],
     }
 
 

@@ -9,6 +9,7 @@ is done whatever their size, so that a pruned model's values mean the same as it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -31,7 +32,7 @@ _PASSES_ON: Final = (nn.Identity, nn.Flatten, nn.modules.dropout._DropoutNd)
 Outputs = NDArray[np.float64]
 
 
-def activations(task: Task, model: nn.Module, data: Data) -> Iterator[dict[str, Any]]:
+def activations(task: Task, model: nn.Module, data: Data, parent: nn.Module | None = None) -> Iterator[dict[str, Any]]:
     """Rows of `schema.ACTIVATIONS` (without `model_id`) of every innermost module, in the order of their first call.
 
     A module that is called more than once has the outputs of its last call.
@@ -40,12 +41,20 @@ def activations(task: Task, model: nn.Module, data: Data) -> Iterator[dict[str, 
         task: Knows how the model is called.
         model: In evaluation mode, on the CPU; left as it was.
         data: The evaluation split; `SAMPLE_SIZE` instances are taken at equal distances.
+        parent: The model that this one was made from, in the same state; None for a base model.
     """
     chosen = sample(len(data))
     instances = data.instances[chosen].tolist()
     modules = dict(model.named_modules())
+    alone = isolated(task, model, parent, data.inputs[chosen]) if parent is not None else {}
     for path, outputs in record(task, model, data.inputs[chosen]).items():
-        yield {"layer": path, "module": type(modules[path]).__name__, "instances": instances, **_describe(outputs)}
+        yield {
+            "layer": path,
+            "module": type(modules[path]).__name__,
+            "instances": instances,
+            **_describe(outputs),
+            "isolated_sqnr_db": alone.get(path),
+        }
 
 
 def sample(count: int) -> Tensor:
@@ -64,6 +73,28 @@ def record(task: Task, model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     return found
 
 
+def isolated(task: Task, model: nn.Module, parent: nn.Module, inputs: Tensor) -> dict[str, float | None]:
+    """How much each module of a model would disturb its parent if it alone took the place of the parent's.
+
+    Every innermost module that holds tensors is fed with what the parent's module of the same path is fed.
+
+    Returns:
+        SQNR of its output by path, 20 log10(||parent|| / ||parent - model||) in dB; None where it equals the parent's,
+        or inputs or outputs do not fit. Of several calls the last counts.
+    """
+    children = dict(model.named_modules())
+    found: dict[str, float | None] = {}
+    with ExitStack() as hooks, torch.no_grad():
+        for path, module in parent.named_modules():
+            child = children.get(path)
+            if child is not None and next(module.children(), None) is None and _holds_tensors(child):
+                answers: list[Tensor | None] = []
+                hooks.enter_context(module.register_forward_pre_hook(partial(_try, child, answers), with_kwargs=True))
+                hooks.enter_context(module.register_forward_hook(partial(_weigh, found, path, answers)))
+        task.logits(parent, inputs)
+    return found
+
+
 def reduced(outputs: Tensor) -> Tensor:
     """One number per instance and channel, (n, channels), of outputs (n, ...)."""
     if outputs.dim() == 3:
@@ -77,6 +108,42 @@ def _keep(found: dict[str, Tensor], path: str, module: nn.Module, inputs: Any, o
     if isinstance(outputs, Tensor):
         # A copy: a following module may work in place.
         found[path] = outputs.detach().to(torch.float64, copy=True)
+
+
+def _holds_tensors(module: nn.Module) -> bool:
+    return any(True for _ in module.state_dict(keep_vars=True))
+
+
+def _try(child: nn.Module, answers: list[Tensor | None], module: nn.Module, args: Any, kwargs: Any) -> None:
+    """Feed the child's module; before the parent's, which may work in place."""
+    answers.clear()
+    try:
+        outputs = child(*_copied(args), **{name: _copied(value) for name, value in kwargs.items()})
+    except (RuntimeError, ValueError, IndexError):  # Reshaped: it takes other inputs.
+        outputs = None
+    answers.append(outputs.double() if isinstance(outputs, Tensor) else None)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_copied(item) for item in value)
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def _weigh(
+    found: dict[str, float | None],
+    path: str,
+    answers: list[Tensor | None],
+    module: nn.Module,
+    inputs: Any,
+    outputs: Any,
+) -> None:
+    mine = answers.pop()
+    found[path] = None
+    if mine is not None and isinstance(outputs, Tensor) and mine.shape == outputs.shape:
+        signal, noise = float(outputs.double().norm()), float((mine - outputs.double()).norm())
+        if signal > 0 and 0 < noise < float("inf"):
+            found[path] = 20 * math.log10(signal / noise)
 
 
 def _describe(outputs: Tensor) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class Layer:
     sqnr_db: float | None
     relative_change: float | None
     reshaped: bool
+    kept: list[list[int]] | None
 
     @property
     def is_weight(self) -> bool:
@@ -54,7 +55,10 @@ class Layer:
 
 
 def layers(
-    model: nn.Module, weights: Mapping[str, Weight], parent_weights: Mapping[str, Weight] | None = None
+    model: nn.Module,
+    weights: Mapping[str, Weight],
+    parent_weights: Mapping[str, Weight] | None = None,
+    kept: Mapping[str, list[list[int]]] | None = None,
 ) -> Iterator[Layer]:
     """Describe every parameter of a model, biases and norms too, in the model's order; one is in memory at a time.
 
@@ -64,12 +68,13 @@ def layers(
         model: Gives names and classes of modules.
         weights: The saved values by tensor name.
         parent_weights: Those of the parent model; None for a base model.
+        kept: What the operation recorded of reshaped tensors: by name, for each axis the parent's indices left.
     """
     for name, _ in model.named_parameters():
         path, _, tensor = name.rpartition(".")
         module = type(model.get_submodule(path)).__name__
         parent = parent_weights.get(name) if parent_weights is not None else None
-        yield _layer(path, tensor, module, weights[name], parent)
+        yield _layer(path, tensor, module, weights[name], parent, (kept or {}).get(name))
 
 
 def histogram(values: Values) -> tuple[list[int], list[float]]:
@@ -98,7 +103,9 @@ def changes(values: Values, parent: Values) -> tuple[float | None, float | None]
     return float(20 * np.log10(signal / noise)), noise / signal
 
 
-def _layer(path: str, tensor: str, module: str, weight: Weight, parent: Weight | None) -> Layer:
+def _layer(
+    path: str, tensor: str, module: str, weight: Weight, parent: Weight | None, kept: list[list[int]] | None
+) -> Layer:
     values = weight.values.astype(np.float64).ravel()
     counts, edges = histogram(values)
     reshaped = parent is not None and parent.values.shape != weight.values.shape
@@ -123,4 +130,5 @@ def _layer(path: str, tensor: str, module: str, weight: Weight, parent: Weight |
         sqnr_db=sqnr_db,
         relative_change=relative_change,
         reshaped=reshaped,
+        kept=kept if reshaped else None,
     )

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from scipy.special import entr
 from torch import nn
 
-from cc_ray.schema import PREDICTIONS
+from cc_ray.divergence import Reference, probability_matrix
+from cc_ray.schema import FLOATS, HALVES, PREDICTIONS
 from cc_ray.tasks import Data, Task
 
 BATCH_SIZE: Final = 256
+NARROW_ABOVE: Final = 128
+"""With more classes than this, probabilities are stored in half precision."""
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -70,12 +73,13 @@ class Predictions:
         return sums
 
     def table(self, model_id: str) -> pa.Table:
-        """Rows of `schema.PREDICTIONS`."""
-        schema = PREDICTIONS.schema
-        columns = {name: pa.array(values, schema.field(name).type) for name, values in self._columns().items()}
+        """Rows of `schema.PREDICTIONS`, without the columns that compare with other models; see `with_divergences`."""
+        columns = {
+            name: pa.array(values, PREDICTIONS.schema.field(name).type) for name, values in self._columns().items()
+        }
         columns["model_id"] = pa.array([model_id] * len(self.labels), pa.string())
-        columns["text"] = pa.nulls(len(self.labels), pa.string())
-        return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+        columns["probabilities"] = self._probability_lists()
+        return pa.table(columns)
 
     def _columns(self) -> dict[str, Any]:
         return {
@@ -88,8 +92,14 @@ class Predictions:
             "loss": self.losses,
             "margin": self.margins,
             "entropy": self.entropies,
-            "probabilities": list(self.probabilities),
         }
+
+    def _probability_lists(self) -> pa.ListArray:
+        count, classes = self.probabilities.shape
+        narrow = classes > NARROW_ABOVE
+        values = self.probabilities.astype(np.float16 if narrow else np.float32).ravel()
+        ends = pa.array(np.arange(count + 1, dtype=np.int32) * classes)
+        return pa.ListArray.from_arrays(ends, pa.array(values), type=HALVES if narrow else FLOATS)
 
     @staticmethod
     def _of(values: Floats, classes: Integers) -> Floats:
@@ -108,3 +118,37 @@ def predict(task: Task, model: nn.Module, data: Data) -> Predictions:
         scores = torch.cat([task.logits(model, inputs) for inputs in torch.split(data.inputs, BATCH_SIZE)])
         log_probabilities = scores.double().log_softmax(dim=1)
     return Predictions(data.instances.numpy(), data.labels.numpy(), log_probabilities.numpy())
+
+
+def with_divergences(rows: pa.Table, *, base: pa.Table | None, parent: pa.Table | None) -> pa.Table:
+    """Add how far each answer lies from the base model's and the parent's.
+
+    Args:
+        rows: A model's rows of `schema.PREDICTIONS`.
+        base: The rows of its base model; None for a base model.
+        parent: The rows of its parent; None for a base model.
+
+    Returns:
+        The rows with `kl_from_base`, `kl_from_parent` (nats), `mse_from_base` and `mse_from_parent`; null where the
+        other model has no answer to the instance, or another number of classes.
+    """
+    for name, other in (("base", base), ("parent", parent)):
+        kl, mse = _divergences(rows, other) if other is not None else (None, None)
+        for measure, values in (("kl", kl), ("mse", mse)):
+            nulls = pa.nulls(len(rows), pa.float32())
+            column = nulls if values is None else pa.array(values, pa.float32(), from_pandas=True)
+            rows = rows.append_column(f"{measure}_from_{name}", column)
+    return rows
+
+
+def _divergences(rows: pa.Table, other: pa.Table) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    mine, theirs = (probability_matrix(table["probabilities"]) for table in (rows, other))
+    if mine is None or theirs is None or mine.shape[1] != theirs.shape[1]:
+        return None, None
+    wanted, there = rows["instance"].to_numpy(), other["instance"].to_numpy()
+    order = np.argsort(there)
+    place = order[np.clip(np.searchsorted(there, wanted, sorter=order), 0, len(there) - 1)]
+    kl, mse = Reference(theirs[place].astype(mine.dtype, copy=False)).compared(mine)
+    missing = there[place] != wanted
+    kl[missing], mse[missing] = np.nan, np.nan
+    return kl, mse

@@ -176,5 +176,5 @@ def _wall_s(by_operation: Iterable[OperationPlan], untimed: int, seen: _Seen) ->
 
 
 def _bytes(store: Store, model_id: str, artifact: str) -> int:
-    files = [*store.layout.batch("step", model_id).iterdir(), store.layout.artifact(artifact)]
-    return sum(file.stat().st_size for file in files if file.exists())
+    saved = store.layout.artifact(artifact)
+    return store.size_bytes("step", model_id) + (saved.stat().st_size if saved.exists() else 0)

@@ -33,6 +33,7 @@ from cc_ray.search.space import SearchSpace
 from cc_ray.search.steps import Chain, Job, Outcome, cancel, complete, count_ready, release_actor, steps_actor, warm_up
 from cc_ray.search.study import Study
 from cc_ray.store import Store
+from cc_ray.store.compaction import compact_if_worthwhile
 
 OnProgress = Callable[[Progress], None]
 
@@ -84,6 +85,7 @@ def explore(
     session = _Session(study, store, on_progress or _ignore)
     with session.recorded():
         session.run(address)
+    compact_if_worthwhile(store)
     return study.close(session.stopped)
 
 

@@ -7,8 +7,12 @@ disjoint; operations ask for a split by name, so that what they used is known.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal
+from functools import wraps
+from typing import Any, ClassVar, Final, Literal, get_args
 
 import pyarrow as pa
 import torch
@@ -24,6 +28,20 @@ from cc_ray.registry import Registry
 silence()
 
 Split = Literal["train", "calibration", "evaluation"]
+SPLITS: Final[tuple[Split, ...]] = get_args(Split)
+
+_used: Final[ContextVar[set[Split] | None]] = ContextVar("used", default=None)
+
+
+@contextmanager
+def splits_used() -> Iterator[set[Split]]:
+    """Which splits any task is asked for, by `data` or `instances`, in this thread while the block runs."""
+    used: set[Split] = set()
+    token = _used.set(used)
+    try:
+        yield used
+    finally:
+        _used.reset(token)
 
 
 @dataclass(frozen=True)
@@ -53,6 +71,14 @@ class Task(BaseModel, ABC):
     """Names of the base models that `build` and `train` know."""
     class_names: ClassVar[tuple[str, ...]]
     """What a label index means."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """See to it that what the subclass reads is seen by `splits_used`."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for name, seen in _SEEN.items():
+            if name in vars(cls):
+                setattr(cls, name, seen(vars(cls)[name]))
 
     @abstractmethod
     def build(self, base: str) -> nn.Module:
@@ -87,6 +113,46 @@ class Task(BaseModel, ABC):
     def to_json(self) -> dict[str, Any]:
         """Plain data that `task_from_json` reads back."""
         return {"task": self.name, "parameters": self.model_dump(mode="json")}
+
+
+def _seen_data(data: Callable[[Task, Split], Data]) -> Callable[[Task, Split], Data]:
+    @wraps(data)
+    def read(self: Task, split: Split) -> Data:
+        _note(split)
+        return data(self, split)
+
+    return read
+
+
+def _seen_instances(instances: Callable[[Task], pa.Table]) -> Callable[[Task], pa.Table]:
+    @wraps(instances)
+    def read(self: Task) -> pa.Table:
+        _note("evaluation")
+        return instances(self)
+
+    return read
+
+
+def _unseen(fingerprint: Callable[[Task], str]) -> Callable[[Task], str]:
+    # Whoever asks for the fingerprint of all data has not used it.
+    @wraps(fingerprint)
+    def read(self: Task) -> str:
+        with splits_used():
+            return fingerprint(self)
+
+    return read
+
+
+def _note(split: Split) -> None:
+    if (used := _used.get()) is not None:
+        used.add(split)
+
+
+_SEEN: Final[dict[str, Callable[[Any], Any]]] = {
+    "data": _seen_data,
+    "instances": _seen_instances,
+    "data_fingerprint": _unseen,
+}
 
 
 tasks: Final[Registry[type[Task]]] = Registry("cc_ray.tasks", "cc_ray.tasks", UnknownTaskError)

@@ -105,3 +105,26 @@ def test_flattened_convolutions_are_followed() -> None:
 
     assert shapes(pruned)["2.weight"] == (4, 3 * 64)
     assert TASK.logits(pruned, TASK.data("evaluation").inputs).shape == (48, 4)
+
+
+def test_what_is_left_of_every_tensor_is_recorded() -> None:
+    before = base_model("cnn")
+
+    outcome = run("channel_pruning", before, ratio=0.5)
+
+    after, old = dict(outcome.model.named_parameters()), dict(before.named_parameters())
+    assert set(outcome.kept) == {name for name in old if old[name].shape != after[name].shape}
+    for name, kept in outcome.kept.items():
+        values: Tensor = old[name]
+        for axis, indices in enumerate(kept):
+            values = values.index_select(axis, torch.tensor(indices))
+        assert torch.equal(values, after[name]), name
+
+
+def test_inputs_that_a_convolution_gave_before_flattening_are_recorded() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.Flatten(), nn.Linear(6 * 64, 4)).eval()
+
+    outcome = run("channel_pruning", model, ratio=0.5)
+
+    channels = outcome.kept["0.weight"][0]
+    assert outcome.kept["2.weight"][1] == [64 * channel + place for channel in channels for place in range(64)]

@@ -97,6 +97,10 @@ def outcome(case: Case) -> Outcome:
     return made
 
 
+def test_it_does_not_read_the_evaluation_split(outcome: Outcome) -> None:
+    assert "evaluation" not in outcome.data_used
+
+
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.name)
 def test_it_applies_or_says_why_not(kind: type[Operation], base: str) -> None:

@@ -1,9 +1,11 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from cc_ray.evaluate.activations import MAX_CHANNELS, SAMPLE_SIZE, activations, record, reduced, sample
+from cc_ray.evaluate.activations import MAX_CHANNELS, SAMPLE_SIZE, activations, isolated, record, reduced, sample
 from cc_ray.schema import ACTIVATIONS
 from cc_ray.store.tables import conform
 from cc_ray.tasks.digits import Digits
@@ -76,3 +78,34 @@ def test_broken_outputs_are_recorded() -> None:
 
     assert sum(row["histogram"]) == 0
     assert np.isnan(row["mean"])
+
+
+def test_a_module_alone_is_fed_with_what_its_parents_is_fed() -> None:
+    parent = nn.Sequential(nn.Linear(2, 2), nn.ReLU(inplace=True), nn.Linear(2, 2), nn.Linear(2, 2)).eval()
+    child = copy.deepcopy(parent)
+    with torch.no_grad():
+        child.get_parameter("0.weight").add_(0.5)
+        child.get_parameter("2.bias").add_(1.0)
+    inputs = Tiny().data("evaluation").inputs
+
+    found = isolated(Tiny(), child, parent, inputs)
+
+    before, after = record(Tiny(), parent, inputs), record(Tiny(), child, inputs)
+    assert set(found) == {"0", "2", "3"}
+    assert found["0"] == pytest.approx(sqnr_db(before["0"], after["0"]))
+    assert found["2"] == pytest.approx(sqnr_db(before["2"], before["2"] + 1.0), rel=1e-5)
+    assert found["3"] is None
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in parent.modules())
+
+
+def sqnr_db(parent: torch.Tensor, model: torch.Tensor) -> float:
+    return float(20 * (parent.norm() / (parent - model).norm()).log10())
+
+
+def test_modules_of_another_shape_have_no_error_of_their_own() -> None:
+    parent = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2)).eval()
+    child = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).eval()
+
+    rows = list(activations(Tiny(), child, Tiny().data("evaluation"), parent))
+
+    assert [row["isolated_sqnr_db"] for row in rows] == [None, None]

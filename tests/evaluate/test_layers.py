@@ -126,3 +126,12 @@ def test_stored_type_and_bytes_are_those_of_the_file() -> None:
     layer = next(layers(model, {"scale": Weight(np.array([[1.0, 0.5]], np.float32), "uint4", 3)}))
 
     assert (layer.dtype, layer.effective_bits) == ("uint4", 12.0)
+
+
+def test_what_a_reshaped_tensor_kept_is_told_and_of_others_nothing() -> None:
+    model, parent = Holder([1.0, 3.0]), Holder([1.0, 2.0, 3.0])
+
+    reshaped = next(layers(model, saved(model), saved(parent), {"scale": [[0, 2]]}))
+    same = next(layers(model, saved(model), saved(model), {"scale": [[0, 2]]}))
+
+    assert (reshaped.kept, same.kept) == ([[0, 2]], None)
