@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from threading import Lock
+from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.dataset as ds
 
 from cc_ray.errors import QueryError
 from cc_ray.store import Store
 from cc_ray.store.layout import Layout
-from cc_ray.views.database import Rows, connect, register
+from cc_ray.views.database import Rows, comment, comment_large, connect, lock, register
+from cc_ray.views.definitions import asks_what_there_is, needed
+from cc_ray.views.statements import check, explained
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 """Values for `?` by position, or for `$name` by name."""
-
-_QUESTIONS: Final = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI}
-"""Statements that only ask. MULTI is how DuckDB calls PIVOT."""
 
 
 class Views:
@@ -30,14 +33,19 @@ class Views:
     Args:
         store: The store.
         before: Views of the same store, whose rows need not be read again.
+        only: Names of the tables and views that are wanted; None for all.
     """
 
-    def __init__(self, store: Store, before: Views | None = None) -> None:
+    def __init__(self, store: Store, before: Views | None = None, only: frozenset[str] | None = None) -> None:
         self._store = store
         self.version = store.version()
         """Changes whenever something is published."""
-        self._rows: Rows = Rows.of(store.snapshot(), before._rows if before else None)
-        self._database = connect(self._rows)
+        self._arrangement = store.arrangement()
+        known = before._rows if before else None
+        self._rows: Rows = store.steadily(lambda: Rows.of(store.snapshot(), known, only))
+        self._idle: deque[duckdb.DuckDBPyConnection] = deque()
+        self._lock = Lock()
+        self._commented = False
 
     def __repr__(self) -> str:
         return f"open_views({str(self.root)!r})"
@@ -59,62 +67,99 @@ class Views:
         It is a database in memory beside the one that answers `sql`: whatever is done to it, the store and other
         answers stay as they are.
         """
-        return connect(self._rows)
+        connection = self.unlocked()
+        lock(connection)
+        return connection
 
-    def sql(self, query: str, parameters: Parameters | None = None) -> pa.Table:
+    def unlocked(self, settings: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
+        """A new connection like `connection`, but that its settings can be changed until `database.lock`.
+
+        Args:
+            settings: DuckDB's settings to open it with.
+        """
+        connection = connect(self._rows, settings)
+        comment(connection, self._rows)
+        comment_large(connection, self._rows)
+        return connection
+
+    def sql(
+        self, query: str, parameters: Parameters | None = None, tables: Mapping[str, pa.Table] | None = None
+    ) -> pa.Table:
         """Answer one SQL question.
 
         Args:
             query: One statement that reads: SELECT, FROM, WITH, VALUES, PIVOT, DESCRIBE, SUMMARIZE, SHOW, EXPLAIN.
             parameters: Values for the statement's `?` or `$name`.
+            tables: Tables in memory that this question may name beside the store's.
 
         Raises:
             QueryError: If the statement is wrong, is not a question, or reaches beyond the store's views.
         """
-        cursor = self._database.cursor()
         try:
-            register(cursor, self._rows)
-            _check(cursor, query)
-            cursor.execute("BEGIN TRANSACTION READ ONLY")
-            return cursor.sql(query, params=parameters).to_arrow_table()
+            with self._cursor(tables or {}) as cursor:
+                check(cursor, query)
+                if asks_what_there_is(query):
+                    self._comment(cursor)
+                cursor.execute("BEGIN TRANSACTION READ ONLY")
+                try:
+                    return cursor.sql(query, params=parameters).to_arrow_table()
+                finally:
+                    # What the statement made for itself, PIVOT a type, goes with the transaction.
+                    cursor.execute("ROLLBACK")
         except duckdb.Error as error:
-            raise QueryError(_explained(error)) from error
-        finally:
-            cursor.close()
+            raise QueryError(explained(error)) from error
+
+    def dataset(self, table: str) -> ds.Dataset:
+        """The rows of a large table, for reading them in order without SQL."""
+        return self._rows.large[table]
 
     def refreshed(self) -> Views:
-        """Views of the store as it is now: these if nothing was published since."""
-        return self if self._store.version() == self.version else Views(self._store, self)
+        """Views of the store as it is now: these if nothing was published or moved to other files since."""
+        if self._store.version() == self.version and self._store.arrangement() == self._arrangement:
+            return self
+        return Views(self._store, self, self._rows.only)
+
+    @cached_property
+    def _database(self) -> duckdb.DuckDBPyConnection:
+        # Made when first asked: who takes a connection of their own does without.
+        connection = connect(self._rows)
+        lock(connection)
+        return connection
+
+    def _comment(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """When first asked for, because most questions see no comment and opening is to be quick."""
+        with self._lock:
+            if not self._commented:
+                comment(self._database, self._rows)
+            self._commented = True
+        comment_large(cursor, self._rows)
+
+    @contextmanager
+    def _cursor(self, tables: Mapping[str, pa.Table]) -> Iterator[duckdb.DuckDBPyConnection]:
+        """One that no other thread has, kept for the next question: to register the large tables takes a while."""
+        try:
+            cursor = self._idle.pop()
+        except IndexError:
+            cursor = self._database.cursor()
+            register(cursor, self._rows)
+        for name, table in tables.items():
+            cursor.register(name, table)
+        yield cursor
+        # After an error, and where names are to be forgotten, a new one is the safe one.
+        for name in tables:
+            cursor.unregister(name)
+        if not {name.lower() for name in tables} & self._rows.large.keys():
+            self._idle.append(cursor)
 
 
-def open_views(root: Path | str) -> Views:
+def open_views(root: Path | str, *, only_for: str | None = None) -> Views:
     """Open a store for questions.
+
+    Args:
+        root: The store's folder.
+        only_for: One SQL query: only what it may name is opened, which is quicker. Other names are unknown then.
 
     Raises:
         StoreError: If the folder is not a store, a newer program wrote it, or a file of it is damaged.
     """
-    return Views(Store(root))
-
-
-def _check(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
-    statements = cursor.extract_statements(query)
-    if len(statements) != 1:
-        raise QueryError(f"one SQL statement is expected, {len(statements)} were given.")
-    if statements[0].type not in _QUESTIONS:
-        kind = statements[0].type.name.replace("_", " ")
-        raise QueryError(f"a {kind} statement is not a question: the store is read-only here. Use SELECT.")
-
-
-def _explained(error: duckdb.Error) -> str:
-    reason = " ".join(str(error).partition("\nLINE ")[0].split())
-    return f"{reason.rstrip('.')}. {_hint(error)}".rstrip()
-
-
-def _hint(error: duckdb.Error) -> str:
-    if isinstance(error, duckdb.PermissionException):
-        return "Queries see the store's tables and views only: no files, no network, no extensions."
-    if isinstance(error, duckdb.CatalogException):
-        return "SHOW TABLES lists what can be asked."
-    if isinstance(error, duckdb.BinderException):
-        return "DESCRIBE <view> lists a view's columns."
-    return ""
+    return Views(Store(root), only=None if only_for is None else needed(only_for))

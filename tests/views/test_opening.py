@@ -7,8 +7,9 @@ import pytest
 from cc_ray.errors import QueryError, StoreError
 from cc_ray.recipe import Recipe
 from cc_ray.schema import TABLES
+from cc_ray.store.compaction import compact
 from cc_ray.views import open_views
-from cc_ray.views.definitions import definitions
+from cc_ray.views.definitions import definitions, needed
 from tests.compare.small import add_model, answers, model_row, new_store
 
 
@@ -170,6 +171,131 @@ def test_refreshing_reads_anew_where_files_went_away(tmp_path: Path) -> None:
     store.publish("step", "merged", {"models": [model_row(name, Recipe("net")) for name in ("bbbb", "cccc")]})
 
     assert views.refreshed().sql("SELECT model_id FROM models ORDER BY 1")["model_id"].to_pylist() == ["bbbb", "cccc"]
+
+
+def test_views_go_on_while_files_move_and_say_when_they_are_gone(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    add_model(store, "aaaa", labels=[0], probabilities=answers([0]), metrics={"accuracy": 1.0})
+    views = open_views(tmp_path)
+
+    compact(store, keep_s=1000)
+    assert views.sql("FROM predictions").num_rows == 1
+    moved = views.refreshed()
+    assert moved is not views and moved.version == views.version
+    compact(store, keep_s=-1)
+
+    with pytest.raises(QueryError, match=r"refreshed\(\)"):
+        views.sql("FROM predictions")
+    assert views.sql("FROM models").num_rows == 1
+    assert moved.refreshed() is moved
+    assert moved.sql("SELECT model_id, accuracy FROM predictions JOIN model_metrics USING (model_id)").num_rows == 1
+
+
+def test_a_compacted_store_and_what_came_after_are_seen_alike(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    add_model(store, "aaaa", labels=[0], probabilities=answers([0]))
+    compact(store, keep_s=1000)
+    add_model(store, "bbbb", parent="aaaa", labels=[0], probabilities=answers([0]))
+    views = open_views(tmp_path)
+
+    for table in ("models", "predictions"):
+        assert views.sql(f"SELECT model_id FROM {table} ORDER BY 1")["model_id"].to_pylist() == ["aaaa", "bbbb"]
+    assert views.sql("FROM edges").num_rows == 1
+
+
+def test_tables_of_a_question_are_forgotten_after_it(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    add_model(store, "aaaa", labels=[0, 1], probabilities=answers([0, 2]))
+    views = open_views(tmp_path)
+    mine = pa.table({"n": [1, 2, 3]})
+
+    for name in ("mine", "predictions", "Predictions", "models"):
+        assert views.sql(f"FROM {name}", tables={name: mine}).num_rows == 3
+        with pytest.raises(QueryError):
+            views.sql(f"SELECT nothing FROM {name}", tables={name: mine})
+    with pytest.raises(QueryError, match="SHOW TABLES"):
+        views.sql("FROM mine")
+    assert views.sql("FROM predictions").num_rows == 2
+    assert views.sql("FROM models").num_rows == 1
+
+
+def test_an_error_spoils_no_later_question(tmp_path: Path) -> None:
+    views = open_views(new_store(tmp_path).root)
+
+    for _ in range(3):
+        with pytest.raises(QueryError):
+            views.sql("SELECT 'a'::INT")
+        with pytest.raises(QueryError):
+            views.sql("SELECT 1; SELECT 2")
+        assert views.sql("PIVOT tasks ON task USING count(*)").num_rows == 1
+
+
+def test_the_views_say_what_rows_and_columns_are(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    add_model(store, "aaaa", metrics={"accuracy": 1.0})
+    views = open_views(tmp_path)
+    query = """
+        SELECT comment FROM duckdb_columns()
+        WHERE (table_name, column_name) IN (('predictions', 'loss'), ('pairs', 'lost'), ('model_metrics', 'accuracy'))
+        ORDER BY table_name
+    """
+
+    for _ in range(2):
+        found = views.sql(query)["comment"].to_pylist()
+        assert found[:2] == ["accuracy", "the base is right and the model wrong"]
+        assert found[2].startswith("-ln of the true class's probability") and found[2].endswith("in nats")
+    assert views.connection.execute(query).fetchall() == [(comment,) for comment in found]
+
+
+@pytest.mark.parametrize("name", sorted({*TABLES, *(definition.name for definition in definitions())}))
+def test_what_is_opened_for_one_query_suffices_for_it(tmp_path: Path, name: str) -> None:
+    store = new_store(tmp_path)
+    add_model(store, "aaaa", labels=[0], probabilities=answers([0]), metrics={"accuracy": 1.0})
+    add_model(store, "bbbb", parent="aaaa", labels=[0], probabilities=answers([1]), metrics={"accuracy": 0.0})
+    query = f'SELECT * FROM "{name.upper()}" ORDER BY ALL'
+
+    found = open_views(tmp_path, only_for=query).sql(query)
+
+    assert found.to_pylist() == open_views(tmp_path).sql(query).to_pylist()
+
+
+def test_what_a_query_does_not_name_is_not_opened(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    add_model(store, "aaaa")
+    views = open_views(tmp_path, only_for="SELECT 1 FROM trials -- and stored.studies")
+    add_model(store, "bbbb")
+
+    for each in (views, views.refreshed()):
+        assert each.sql("SHOW TABLES")["name"].to_pylist() == ["studies", "trials"]
+        with pytest.raises(QueryError):
+            each.sql("FROM models")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SHOW TABLES",
+        "from (describe)",
+        "DESC;",
+        "SELECT * FROM (DESC)",
+        "summarize x",
+        "SELECT * FROM Information_Schema.tables",
+        "FROM duckdb_tables()",
+        "FROM pg_catalog.pg_tables",
+        "PRAGMA_table_info('x')",
+        "FROM query('FROM mod' || 'els')",
+        "FROM query_table('mod' || 'els')",
+    ],
+)
+def test_a_query_that_asks_what_there_is_needs_everything(query: str) -> None:
+    assert needed(query) is None
+
+
+def test_a_query_needs_what_it_names_and_what_that_is_made_from() -> None:
+    assert needed("SELECT 1 ORDER BY 1 DESC") == frozenset()
+    assert needed("SELECT name FROM Edges e ORDER BY name DESC") == frozenset({"edges", "lineage", "models"})
+    assert needed("FROM stored.trials") == frozenset({"trials"})
+    assert {"models", "metrics", "lineage", "ancestry"} <= (needed("FROM metric_changes") or set())
 
 
 def test_a_folder_that_is_no_store_is_an_error(tmp_path: Path) -> None:

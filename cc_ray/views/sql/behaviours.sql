@@ -8,7 +8,7 @@
 -- gained: number that only the model gets right
 -- agreement: share of instances on which both predict the same class
 -- wrong_to_different_wrong: share of instances on which both are wrong in different ways
--- kl_mean: mean KL divergence of the model from the base, in nats
+-- kl_mean: mean KL divergence of the model from the base, in nats; null where it was not recorded: see pairs
 -- kl_median: its median over instances, in nats
 -- kl_p90: its 90th percentile over instances, in nats
 -- kl_p99: its 99th percentile over instances, in nats

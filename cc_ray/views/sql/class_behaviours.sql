@@ -8,7 +8,7 @@
 -- lost: number that only the base gets right
 -- gained: number that only the model gets right
 -- agreement: share of instances on which both predict the same class
--- kl_mean: mean KL divergence of the model from the base, in nats
+-- kl_mean: mean KL divergence of the model from the base, in nats; null where it was not recorded: see pairs
 CREATE VIEW class_behaviours AS
 SELECT
     model_id,

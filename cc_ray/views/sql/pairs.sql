@@ -15,17 +15,14 @@
 -- true_probability: the true class's probability under the model
 -- base_true_probability: the true class's probability under the base
 -- loss: the model's loss, in nats
--- kl: KL divergence of the model from the base, sum p_base ln(p_base / p_model), in nats; p_model counts as 1e-12 at least
+-- base_loss: the base's loss, in nats
+-- kl: KL divergence of the model from the base, in nats, where the base is its own base model or parent and the step recorded it; for any other two models see divergences
+-- mse: mean over classes of (p - p_base)^2, recorded likewise
 CREATE VIEW pairs AS
-WITH logs AS (
-    SELECT
-        *,
-        probabilities::DOUBLE[] AS p,
-        list_transform(probabilities::DOUBLE[], LAMBDA x: ln(greatest(x, 1e-12))) AS log
-    FROM predictions
-),
-base_logs AS (
-    SELECT *, list_inner_product(p, log) AS own_log FROM logs
+WITH origin AS (
+    SELECT model_id, min(ancestor) FILTER (distance = 1) AS parent, arg_max(ancestor, distance) AS root
+    FROM ancestry
+    GROUP BY model_id
 )
 SELECT
     p.model_id,
@@ -44,9 +41,19 @@ SELECT
     p.true_probability,
     b.true_probability AS base_true_probability,
     p.loss,
-    -- Rounding alone could make it negative.
-    greatest(0, b.own_log - list_inner_product(b.p, p.log)) AS kl
-FROM logs AS p
-JOIN base_logs AS b ON b.instance = p.instance
+    b.loss AS base_loss,
+    CASE b.model_id
+        WHEN p.model_id THEN 0
+        WHEN origin.root THEN p.kl_from_base
+        WHEN origin.parent THEN p.kl_from_parent
+    END AS kl,
+    CASE b.model_id
+        WHEN p.model_id THEN 0
+        WHEN origin.root THEN p.mse_from_base
+        WHEN origin.parent THEN p.mse_from_parent
+    END AS mse
+FROM predictions AS p
+JOIN predictions AS b ON b.instance = p.instance
 JOIN models AS model ON model.model_id = p.model_id
-JOIN models AS base ON base.model_id = b.model_id AND base.task_id = model.task_id;
+JOIN models AS base ON base.model_id = b.model_id AND base.task_id = model.task_id
+JOIN origin ON origin.model_id = p.model_id;

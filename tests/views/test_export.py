@@ -1,0 +1,94 @@
+"""A plain DuckDB sees through the exported SQL what CC-Ray sees."""
+
+import json
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from cc_ray.schema import TABLES
+from cc_ray.store import Store
+from cc_ray.store.compaction import compact
+from cc_ray.views import open_views
+from cc_ray.views.definitions import definitions
+from cc_ray.views.export import views_sql
+from tests.benchmarks.make_store import make_store
+from tests.compare.small import add_model, answers, new_store
+
+NAMES = sorted({*TABLES, *(definition.name for definition in definitions())})
+
+
+def loaded(root: Path | str) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(":memory:")
+    connection.execute(views_sql(str(root)))
+    return connection
+
+
+def assert_same(root: Path) -> None:
+    client, views = loaded(root), open_views(root)
+    for name in NAMES:
+        query = f"SELECT * FROM {name} ORDER BY ALL"
+        found, expected = client.sql(query).to_arrow_table(), views.sql(query)
+        assert found.column_names == expected.column_names, name
+        assert list(map(repr, found.to_pylist())) == list(map(repr, expected.to_pylist())), name
+
+
+def partly_compacted(root: Path, keep_s: float) -> Store:
+    store = make_store(root, models=6, instances=12)
+    compact(store, keep_s=keep_s)
+    add_model(store, "aaaa", labels=[0, 1], probabilities=answers([0, 1]), metrics={"accuracy": 1.0})
+    compact(store, keep_s=keep_s)
+    add_model(store, "bbbb", labels=[0, 1], probabilities=answers([0, 1]), metrics={"accuracy": 1.0})
+    return store
+
+
+@pytest.mark.parametrize("keep_s", [1000, -1], ids=["old files are there", "old files are gone"])
+def test_a_partly_compacted_store_is_seen_alike(tmp_path: Path, keep_s: float) -> None:
+    assert_same(partly_compacted(tmp_path, keep_s).root)
+
+
+def test_a_store_that_was_never_compacted_is_seen_alike(tmp_path: Path) -> None:
+    assert_same(make_store(tmp_path, models=4, instances=12).root)
+
+
+def test_an_empty_store_has_every_table_and_view(tmp_path: Path) -> None:
+    assert_same(new_store(tmp_path / "it's a store").root)
+
+
+def test_columns_that_older_files_lack_are_null(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    add_model(store, "aaaa", labels=[0], probabilities=answers([0]))
+    file = store.layout.batch("step", "aaaa") / "predictions.parquet"
+    pq.write_table(pq.read_table(file).drop_columns(["mse_from_base"]), file)
+    store.layout.marker.write_text(json.dumps({"schema_version": 1}))
+
+    assert_same(tmp_path)
+
+
+def test_a_text_serves_a_store_that_grows(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    client = loaded(tmp_path)
+    assert client.sql("FROM predictions").fetchall() == []
+    add_model(store, "aaaa", labels=[0], probabilities=answers([0]))
+
+    client.execute(views_sql(str(tmp_path)))
+
+    assert len(client.sql("FROM predictions").fetchall()) == 1
+
+
+def test_a_client_finds_what_rows_and_columns_are(tmp_path: Path) -> None:
+    client = loaded(new_store(tmp_path).root)
+
+    said = dict(client.sql("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal").fetchall())
+    assert said["pairs"].startswith("A row is an instance")
+    columns = "SELECT comment FROM duckdb_columns() WHERE table_name = 'metrics' AND column_name = 'value'"
+    assert client.sql(columns).fetchall() == [("the value, in the metric's unit",)]
+
+
+def test_over_http_what_was_compacted_is_asked_for_by_name(tmp_path: Path) -> None:
+    text = views_sql("https://example.org/store/")
+
+    assert "read_text('https://example.org/store/segments/manifest.json')" in text
+    assert "glob" not in text
+    assert "s3://bucket/store/batches/step/*/models.parquet" in views_sql("s3://bucket/store")
