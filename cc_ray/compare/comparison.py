@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from cc_ray.compare.asking import AMONG, column, comparable, known
-from cc_ray.compare.behaviours import behaviours, behaviours_by_class
-from cc_ray.compare.layers import most_changed_of_each
+from cc_ray.compare.behaviour.summary import behaviours, behaviours_by_class
+from cc_ray.compare.layers.tree import most_changed_of_each
 from cc_ray.errors import NotComparableError
 from cc_ray.views import Views
 

@@ -8,8 +8,8 @@ from typing import Final
 
 import pyarrow as pa
 
-from cc_ray.compare.asking import AMONG, Row, column, known
-from cc_ray.compare.lineage import ancestors, children
+from cc_ray.compare.asking import AMONG, Row, column, known, remembered
+from cc_ray.compare.recipes.lineage import ancestors, children
 from cc_ray.views import Views
 
 _MODELS: Final = """
@@ -71,8 +71,12 @@ def models(views: Views) -> pa.Table:
     task_id, representation, artifact, study_id, created_at; then of each metric over all instances `<metric>`,
     `<metric>_low`, `<metric>_high`, primary metrics first.
     """
+    return remembered(views, "models", lambda: _models(views))
+
+
+def _models(views: Views) -> pa.Table:
     found = views.sql(_MODELS)
-    names = column(views, 'SELECT metric FROM metric_definitions ORDER BY "primary" DESC, metric')
+    names = metric_definitions(views)["metric"].to_pylist()
     metrics = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
     for name in metrics:
         if name not in found.column_names:
@@ -82,7 +86,8 @@ def models(views: Views) -> pa.Table:
 
 def metric_definitions(views: Views) -> pa.Table:
     """A row per metric, primary ones first, with the columns of `schema.METRIC_DEFINITIONS`."""
-    return views.sql('SELECT * FROM metric_definitions ORDER BY "primary" DESC, metric')
+    text = 'SELECT * FROM metric_definitions ORDER BY "primary" DESC, metric'
+    return remembered(views, "metric_definitions", lambda: views.sql(text))
 
 
 def show(views: Views, model: str) -> ModelCard:

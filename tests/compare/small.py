@@ -63,7 +63,7 @@ def add_model(
         "models": [model_row(model_id, Recipe(base, tuple(steps), seed), len(store.keys("step")), task_id, artifact)],
         "lineage": [{"child": model_id, "parent": parent, "role": "parent"}] if parent else [],
         "metrics": [_metric(model_id, metric, value) for metric, value in (metrics or {}).items()],
-        "predictions": _predictions(model_id, labels, probabilities),
+        "predictions": predictions_of(model_id, labels, probabilities),
         "layers": [{**_layer(), **layer, "model_id": model_id} for layer in layers],
         "findings": [{"layer": "", **finding, "model_id": model_id} for finding in findings],
     }
@@ -119,7 +119,7 @@ def _metric(model_id: str, metric: str, value: Value) -> dict[str, Any]:
     return {**row, "value": measured, "ci_low": low, "ci_high": high}
 
 
-def _predictions(
+def predictions_of(
     model_id: str, labels: Sequence[int], probabilities: Sequence[Sequence[float]]
 ) -> list[dict[str, Any]]:
     return [

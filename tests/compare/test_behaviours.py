@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from cc_ray.compare import behaviours, behaviours_by_class, instances, prediction_changes
-from cc_ray.compare.statistics import holm
+from cc_ray.compare.statistics.intervals import holm
 from cc_ray.errors import ModelNotFoundError, NotComparableError
 from cc_ray.recipe import Step
 from cc_ray.store import Store

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cc_ray.compare.distributions import BINS, weight_distribution
+from cc_ray.compare.layers.distributions import BINS, weight_distribution
 from cc_ray.errors import ModelNotFoundError
 from cc_ray.views import Views, open_views
 from tests.benchmarks.make_store import make_store

@@ -1,4 +1,3 @@
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +7,10 @@ import torch
 from numpy.typing import NDArray
 
 from cc_ray.compare import layer_tree, most_changed_layers
-from cc_ray.compare.layers import tensor_changes
 from cc_ray.errors import ModelNotFoundError, NotComparableError
 from cc_ray.recipe import Step
 from cc_ray.store import Store
 from cc_ray.store.artifacts import save_model
-from cc_ray.store.weights import Weight
 from cc_ray.views import open_views
 from tests.compare.small import NO_ARTIFACT, TASK, add_model, new_store
 
@@ -154,19 +151,6 @@ def test_models_of_two_tasks_and_unknown_ones_are_errors(tmp_path: Path) -> None
         layer_tree(views, ["theirs"], "mine")
     with pytest.raises(ModelNotFoundError):
         most_changed_layers(views, "mine", "gone")
-
-
-def weights(**values: Any) -> Mapping[str, Weight]:
-    return {name: Weight(np.asarray(value, np.float32), "float32", 0) for name, value in values.items()}
-
-
-def test_tensors_are_compared_where_name_and_shape_agree() -> None:
-    found = tensor_changes(
-        weights(a=[0, 0, 1, 2], b=[1], only_mine=[1]), weights(a=[0, 1, 0, 4], b=[[1]], only_theirs=[1])
-    )
-
-    assert list(found) == ["a"]
-    assert (found["a"].zeros_both, found["a"].square_change) == (1, 1 + 1 + 4)
 
 
 def saved(store: Store, model_id: str, seed: int, **values: Values) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from cc_ray.compare import ancestors, children, descendants, parents, resolve
+from cc_ray.compare.recipes.lineage import ancestors, children, descendants, parents, resolve, siblings
 from cc_ray.errors import ModelNotFoundError
 from cc_ray.recipe import Step
 from cc_ray.views import Views, open_views
@@ -32,6 +32,11 @@ def test_relatives_come_oldest_first_and_without_those_asked_for(tree: Views) ->
 def test_a_base_model_has_no_parents_and_nothing_has_no_relatives(tree: Views) -> None:
     assert parents(tree, ["root00"]) == []
     assert descendants(tree, []) == []
+
+
+def test_siblings_have_a_parent_in_common_and_exclude_those_asked_for(tree: Views) -> None:
+    assert siblings(tree, ["left00"]) == ["right0"]
+    assert siblings(tree, ["left00", "right0"]) == siblings(tree, ["root00"]) == siblings(tree, ["leaf00"]) == []
 
 
 def test_relatives_of_an_unknown_model_are_an_error(tree: Views) -> None:
@@ -71,3 +76,13 @@ def test_a_prefix_or_name_of_several_models_is_refused(tmp_path: Path) -> None:
 def test_an_empty_store_says_that_it_has_no_models(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="no models yet"):
         resolve(open_views(new_store(tmp_path).root), "anything")
+
+
+def test_edges_that_go_round_in_a_circle_lead_nowhere(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    prune = Step("prune")
+    add_model(store, "one", parent="two", steps=[prune])
+    add_model(store, "two", parent="one", steps=[prune, prune])
+    add_model(store, "three", parent="two", steps=[prune, prune, prune])
+
+    assert ancestors(open_views(tmp_path), ["three"]) == ["one", "two"]

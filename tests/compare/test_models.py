@@ -136,3 +136,17 @@ def test_a_repeated_step_is_named_where_its_model_is_there(tmp_path: Path) -> No
         ("aaaa", "net", 2),
         ("bbbb", None, 2),
     ]
+
+
+def test_a_value_is_compared_with_the_parents_on_the_same_device(tmp_path: Path) -> None:
+    store = new_store(tmp_path, directions={"latency_p50_ms": "lower"})
+    add_model(store, "parent")
+    add_model(store, "child", parent="parent", steps=[Step("prune")])
+    row = {"metric": "latency_p50_ms", "split": "", "slice": "all"}
+    for model_id, times in {"parent": {"fast": 1.0, "slow": 8.0}, "child": {"slow": 4.0}}.items():
+        measured = [{**row, "model_id": model_id, "device": device, "value": ms} for device, ms in times.items()]
+        store.publish("latency", model_id, {"metrics": measured})
+
+    (metric,) = show(open_views(tmp_path), "child").metrics.to_pylist()
+
+    assert (metric["value"], metric["parent_value"], metric["base_value"]) == (4.0, 8.0, 8.0)

@@ -7,7 +7,7 @@ from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from cc_ray.compare.statistics import EXACT_BELOW, holm, mcnemar, paired_bootstrap, wilson
+from cc_ray.compare.statistics.intervals import EXACT_BELOW, holm, mcnemar, paired_bootstrap, wilson
 
 COUNTS = st.integers(0, 200)
 
@@ -50,8 +50,35 @@ def test_the_bootstrap_interval_is_that_of_resampled_pairs() -> None:
     np.testing.assert_allclose([low[0], high[0]], np.quantile(draws, [0.025, 0.975]), atol=0.006)
 
 
-def test_the_bootstrap_interval_is_the_same_again_and_empty_without_flips() -> None:
-    first, again = (paired_bootstrap([3, 5], [1, 2], [50, 60]) for _ in range(2))
+def test_the_ends_of_a_row_depend_on_its_own_counts_alone() -> None:
+    rng = np.random.default_rng(0)
+    b, c = rng.integers(0, 300, (2, 50))
 
-    np.testing.assert_array_equal(first, again)
+    together = np.stack(paired_bootstrap(b, c, [1000] * 50))
+
+    alone = [paired_bootstrap(*row, 1000) for row in zip(b, c, strict=True)]
+    np.testing.assert_array_equal(together, np.concatenate([np.stack(ends) for ends in alone], axis=1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 60), st.data())
+def test_the_ends_are_the_percentiles_of_all_resamples(n: int, data: st.DataObject) -> None:
+    b = data.draw(st.integers(0, n))
+    c = data.draw(st.integers(0, n - b))
+    chances = np.array([1.0])
+    for _ in range(n):
+        chances = np.convolve(chances, [b / n, 1 - (b + c) / n, c / n])
+    below = np.cumsum(chances)
+
+    low, high = paired_bootstrap(b, c, n)
+
+    # Each end is the difference at which so many of the resamples lie below it.
+    for end, share in ((low[0], 0.025), (high[0], 0.975)):
+        place = round(end * n) + n
+        assert below[place] >= share - 1e-9
+        assert place == 0 or below[place - 1] <= share + 1e-9
+
+
+def test_the_bootstrap_interval_is_empty_without_flips() -> None:
     assert [end[0] for end in paired_bootstrap(0, 0, 10)] == [0.0, 0.0]
+    assert [end[0] for end in paired_bootstrap(10, 0, 10)] == [-1.0, -1.0]

@@ -1,38 +1,15 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
-from cc_ray.compare import front, recommendations
-from cc_ray.compare.trade_offs import not_dominated
+from cc_ray.compare.trade_offs.fronts import front, fronts, recommendations
 from cc_ray.errors import ModelNotFoundError, NotComparableError
 from cc_ray.recipe import Step
 from cc_ray.views import Views, open_views
 from tests.compare.small import START, Value, add_model, new_store
 
 DIRECTIONS = {"accuracy": "higher", "size_bytes": "lower", "sparsity": "none"}
-
-
-def beats(a: Any, b: Any) -> bool:
-    return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
-
-
-@given(arrays.arrays(float, st.tuples(st.integers(1, 20), st.integers(1, 4)), elements=st.integers(0, 4).map(float)))
-def test_the_front_is_what_comparing_all_pairs_finds(values: Any) -> None:
-    expected = [not any(beats(a, b) for a in values) for b in values]
-
-    assert not_dominated(values, values).tolist() == expected
-
-
-@given(arrays.arrays(float, st.tuples(st.integers(1, 12), st.just(2)), elements=st.integers(0, 9).map(float)))
-def test_the_front_with_intervals_holds_the_front_without(values: Any) -> None:
-    strict, loose = not_dominated(values, values), not_dominated(values + 1, values - 1)
-
-    assert np.all(loose[strict])
 
 
 def filled(path: Path, **models: dict[str, Value]) -> Views:
@@ -208,5 +185,99 @@ def test_a_model_that_was_timed_in_a_good_moment_is_not_recommended(tmp_path: Pa
 
     assert found["model_id"].to_pylist() == ["fast"]
     assert found["latency_p50_ms"].to_pylist() == [2.2]
-    by_values = front(views, ["accuracy", "latency_p50_ms"]).to_pylist()
-    assert [row["model_id"] for row in by_values if row["on_front"]] == ["base", "lucky"]
+    everything = front(views, ["accuracy", "latency_p50_ms"])
+    assert on(everything, "on_front") == on(everything, "on_front_interval") == {"fast"}
+    assert dict(zip(*everything.select(["model_id", "latency_p50_ms"]).to_pydict().values(), strict=True)) == {
+        "fast": 2.2, "base": 2.0, "lucky": 1.0
+    }  # fmt: skip
+
+
+def timed(path: Path, **speedups: Value) -> Views:
+    """A base model, as accurate as can be, and worse children that are as fast as said."""
+    store = new_store(path, directions={"accuracy": "higher", "latency_p50_ms": "lower", "speedup": "higher"})
+    noisy = {"latency_p50_ms": (2.0, 1.8, 2.2), "speedup": (1.02, 0.9, 1.1)}
+    add_model(store, "base", metrics={"accuracy": (0.9, 0.88, 0.92), **noisy})
+    for place, (model_id, speedup) in enumerate(speedups.items()):
+        metrics = {"accuracy": (0.8, 0.78, 0.82), "latency_p50_ms": (1.0, 0.9, 1.1), "speedup": speedup}
+        add_model(store, model_id, parent="base", steps=[Step("cut", {"n": place})], metrics=metrics)
+    return open_views(path)
+
+
+def test_a_model_that_is_faster_by_less_than_its_interval_is_not_on_the_front_by_intervals(tmp_path: Path) -> None:
+    views = timed(tmp_path, within=(1.05, 0.95, 1.15), beyond=(1.5, 1.4, 1.6))
+
+    found = front(views, ["accuracy", "latency_p50_ms"], ids=["base", "within"])
+
+    assert on(found, "on_front") == {"base", "within"}
+    assert on(found, "on_front_interval") == {"base"}
+    everything = front(views, ["accuracy", "latency_p50_ms"])
+    assert on(everything, "on_front_interval") == {"base", "beyond"}
+
+
+def test_a_model_without_a_speedup_is_judged_by_its_latency(tmp_path: Path) -> None:
+    store = new_store(tmp_path, directions={"latency_p50_ms": "lower", "speedup": "higher"})
+    add_model(store, "base", metrics={"latency_p50_ms": 2.0, "speedup": 1.0})
+    add_model(store, "raw", parent="base", steps=[Step("cut")], metrics={"latency_p50_ms": 1.5})
+    add_model(store, "beside", parent="base", steps=[Step("trim")], metrics={"latency_p50_ms": 9.0, "speedup": 1.2})
+
+    found = front(open_views(tmp_path), ["latency_p50_ms"])
+
+    assert found["model_id"].to_pylist() == ["raw", "beside", "base"]
+
+
+def test_a_front_keeps_to_bounds(tmp_path: Path) -> None:
+    views = filled(
+        tmp_path,
+        good={"accuracy": 0.9, "size_bytes": 50.0},
+        small={"accuracy": 0.5, "size_bytes": 10.0},
+        unmeasured={"accuracy": 0.95},
+    )
+
+    found = front(views, ["accuracy"], at_most={"size_bytes": 20})
+
+    assert found["model_id"].to_pylist() == ["small"]
+    assert front(views, ["accuracy"], at_least={"size_bytes": 20})["model_id"].to_pylist() == ["good"]
+    with pytest.raises(NotComparableError, match="did you mean 'size_bytes'"):
+        front(views, ["accuracy"], at_most={"sizebytes": 1})
+
+
+def test_a_front_per_operation_stands_beside_the_overall_one(tmp_path: Path) -> None:
+    store = new_store(tmp_path, directions=DIRECTIONS)
+    add_model(store, "base", metrics={"accuracy": 0.9, "size_bytes": 100.0})
+    for operation, accuracy in (("magnitude", 0.8), ("random", 0.3)):
+        cut = Step(operation)
+        add_model(store, operation, parent="base", steps=[cut], metrics={"accuracy": accuracy, "size_bytes": 50.0})
+        metrics = {"accuracy": accuracy + 0.05, "size_bytes": 50.0}
+        add_model(store, f"{operation}_tuned", parent=operation, steps=[cut, Step("tune")], metrics=metrics)
+
+    found = fronts(open_views(tmp_path), ["accuracy", "size_bytes"])
+
+    assert [(row["group"], row["model_id"], row["on_overall_front"]) for row in found.to_pylist()] == [
+        ("magnitude", "magnitude_tuned", True),
+        ("no operation", "base", True),
+        ("random", "random_tuned", False),
+        ("tune", "magnitude_tuned", True),
+    ]
+
+
+def test_fronts_go_by_base_and_study_and_nothing_else(tmp_path: Path) -> None:
+    views = filled(tmp_path, good={"accuracy": 0.9}, bad={"accuracy": 0.5})
+
+    for by, group in (("base", "net"), ("study", "study")):
+        found = fronts(views, ["accuracy"], by=by)
+        assert [(row["group"], row["model_id"]) for row in found.to_pylist()] == [(group, "good")]
+    assert fronts(views, ["accuracy"], study="none").num_rows == 0
+    with pytest.raises(NotComparableError, match="grouped by 'colour'"):
+        fronts(views, ["accuracy"], by="colour")
+
+
+def test_an_infinite_value_is_on_no_front(tmp_path: Path) -> None:
+    infinite = float("inf")
+    views = filled(
+        tmp_path,
+        a={"accuracy": 0.9, "size_bytes": 100.0},
+        b={"accuracy": infinite, "size_bytes": 50.0},
+        c={"accuracy": 0.5, "size_bytes": -infinite},
+    )
+
+    assert on(front(views, ["accuracy", "size_bytes"]), "on_front") == {"a"}

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from itertools import combinations
-from statistics import fmean
 from typing import Any, Final
 
-from cc_ray.recipe import Recipe, Step, canonical_json
+from cc_ray.recipe import Step, canonical_json
 
 ARROW: Final = " → "
 NONE: Final = "none"
 """Label of a model that lacks what is asked about."""
+
+
+Fields = Mapping[str, Any]
+"""What a step says: its parameters and its version, as values that compare as people would."""
+Taken = tuple[str, Fields]
+"""A step's operation and what it says."""
 
 
 @dataclass(frozen=True)
@@ -22,18 +26,43 @@ class Made:
     """How a model was made."""
 
     task: str
-    recipe: Recipe
+    base: str
+    seed: int
+    steps: Mapping[str, Fields]
+    """In order, by operation; repeated ones are counted from the root ("fine_tune 2")."""
 
-    @cached_property
-    def steps(self) -> dict[str, Step]:
-        """Steps in order, by operation; repeated ones are counted from the root ("fine_tune 2")."""
-        seen: Counter[str] = Counter()
-        steps = {}
-        for step in self.recipe.steps:
-            seen[step.operation] += 1
-            count = seen[step.operation]
-            steps[step.operation if count == 1 else f"{step.operation} {count}"] = step
-        return steps
+
+@dataclass
+class Reader:
+    """Reads steps from plain data; a step that many recipes share is read once and is one object."""
+
+    read: dict[str, Taken] = field(default_factory=dict)
+
+    def steps(self, recipe: Mapping[str, Any]) -> list[Taken]:
+        """The steps of a recipe in order."""
+        return [self.step(step) for step in recipe.get("steps", ())]
+
+    def step(self, data: Mapping[str, Any]) -> Taken:
+        """One step."""
+        text = str(data)
+        if text not in self.read:
+            self.read[text] = data["operation"], _fields(Step.from_json(data))
+        return self.read[text]
+
+
+def made_of(recipes: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Made]:
+    """How models were made, from pairs of task and recipe as plain data."""
+    reader = Reader()
+    return [Made(task, data["base"], data.get("seed", 0), _counted(reader.steps(data))) for task, data in recipes]
+
+
+def _counted(steps: Iterable[Taken]) -> dict[str, Fields]:
+    seen: dict[str, int] = {}
+    found = {}
+    for operation, fields in steps:
+        count = seen[operation] = seen.get(operation, 0) + 1
+        found[operation if count == 1 else f"{operation} {count}"] = fields
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +95,8 @@ def traits(made: Sequence[Made]) -> list[Trait]:
     """The traits in which the models differ, in the order of their recipes."""
     found = [
         Trait("task", "task", tuple(model.task for model in made)),
-        Trait("base", "base", tuple(model.recipe.base for model in made)),
-        Trait("seed", "seed", tuple(model.recipe.seed for model in made), "seed"),
+        Trait("base", "base", tuple(model.base for model in made)),
+        Trait("seed", "seed", tuple(model.seed for model in made), "seed"),
     ]
     for name in _operations(made):
         found += _operation_traits(name, [model.steps.get(name) for model in made])
@@ -129,28 +158,29 @@ def _size(value: Any) -> tuple[bool, float, str]:
 def _operations(made: Sequence[Made]) -> list[str]:
     """Names of all steps, by where they stand on average."""
     places: dict[str, list[int]] = {}
-    for model in made:
-        for place, name in enumerate(model.steps):
-            places.setdefault(name, []).append(place)
-    return sorted(places, key=lambda name: (fmean(places[name]), name))
+    for names, count in Counter(tuple(model.steps) for model in made).items():
+        for place, name in enumerate(names):
+            total = places.setdefault(name, [0, 0])
+            total[0] += count * place
+            total[1] += count
+    return sorted(places, key=lambda name: (places[name][0] / places[name][1], name))
 
 
-def _operation_traits(name: str, steps: Sequence[Step | None]) -> Iterator[Trait]:
+def _operation_traits(name: str, steps: Sequence[Fields | None]) -> Iterator[Trait]:
     """The parameters that vary where the operation is there; without any, its presence."""
-    there = [_fields(step) for step in steps if step is not None]
+    there = list({id(fields): fields for fields in steps if fields is not None}.values())
     keys = [key for key in dict.fromkeys(key for fields in there for key in fields) if _varies(there, key)]
     numeric = [key for key in keys if all(is_number(fields.get(key)) for fields in there)]
     if not keys:
-        yield Trait("presence", name, tuple(step is not None for step in steps), name)
-    fields = [_fields(step) if step is not None else {} for step in steps]
+        yield Trait("presence", name, tuple(fields is not None for fields in steps), name)
     for key in sorted(keys, key=lambda key: key not in numeric):
-        values = tuple(row.get(key) for row in fields)
+        values = tuple(None if fields is None else fields.get(key) for fields in steps)
         # A single number needs no name: "magnitude_pruning 0.5, scope=layer".
         alone = len(keys) == 1 or numeric == [key]
         yield Trait("parameter", f"{name} {key}", values, name, "" if alone else key)
 
 
-def _fields(step: Step) -> dict[str, Any]:
+def _fields(step: Step) -> Fields:
     return {key: _plain(value) for key, value in {**step.parameters, "version": step.version}.items()}
 
 
@@ -169,7 +199,9 @@ def _varies(there: Sequence[Mapping[str, Any]], key: str) -> bool:
 
 def _orders(sequences: Sequence[tuple[str, ...]]) -> tuple[str | None, ...]:
     """The order of those operations that stand in one order here and in the other there."""
-    pairs = {pair for sequence in set(sequences) for pair in combinations(sequence, 2)}
+    different = set(sequences)
+    pairs = {pair for sequence in different for pair in combinations(sequence, 2)}
     turned = {name for first, second in pairs if (second, first) in pairs for name in (first, second)}
-    kept = ([name for name in sequence if name in turned] for sequence in sequences)
-    return tuple(ARROW.join(names) if len(names) > 1 else None for names in kept)
+    kept = {sequence: [name for name in sequence if name in turned] for sequence in different}
+    said = {sequence: ARROW.join(names) if len(names) > 1 else None for sequence, names in kept.items()}
+    return tuple(said[sequence] for sequence in sequences)

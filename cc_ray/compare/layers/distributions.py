@@ -1,4 +1,4 @@
-"""How the weights of models are distributed, for any module and all below it."""
+"""How weights and activations of models are distributed."""
 
 from __future__ import annotations
 
@@ -58,6 +58,35 @@ def weight_distribution(views: Views, ids: Iterable[str], path: str = "") -> pa.
         tensors[row["model_id"]].append(row)
     edges = _common_edges([row for found in tensors.values() for row in found])
     found = [row for id in wanted if id in tensors for row in _binned(id, tensors[id], edges)]
+    return pa.Table.from_pylist(found, _SCHEMA)
+
+
+def activation_distribution(views: Views, ids: Iterable[str], path: str) -> pa.Table:
+    """How many of a module's outputs lie where, over the stored sample of instances, zeros too.
+
+    Models' stored histograms are brought to common bins; a stored bin that lies across two of them is split as if its
+    values were spread evenly.
+
+    Columns: model_id, low, high (edges of the bin), count (expected number of outputs), share (of the model's outputs
+    here). `BINS` rows a model, in the order of the ids; none for a model without such a module.
+
+    Args:
+        views: The store.
+        ids: Models.
+        path: Module whose own outputs are meant.
+
+    Raises:
+        ModelNotFoundError: If the store has no such model.
+    """
+    wanted = known(views, ids)
+    text = f"""
+        SELECT model_id, 0 AS zeros, histogram, histogram_edges
+        FROM activations
+        WHERE model_id IN {marks(wanted)} AND layer = ?
+    """
+    outputs = {row["model_id"]: row for row in rows(views, text, [*wanted, path])}
+    edges = _common_edges(list(outputs.values()))
+    found = [row for id in wanted if id in outputs for row in _binned(id, [outputs[id]], edges)]
     return pa.Table.from_pylist(found, _SCHEMA)
 
 

@@ -57,6 +57,13 @@ def descendants(views: Views, ids: Iterable[str]) -> list[str]:
     return _related(views, ids, "SELECT model_id AS id FROM ancestry WHERE distance > 0 AND ancestor {}")
 
 
+def siblings(views: Views, ids: Iterable[str]) -> list[str]:
+    """The models made from the same parents as these, these excluded; oldest first."""
+    wanted = known(views, ids)
+    excluded = set(wanted)
+    return [model_id for model_id in children(views, parents(views, wanted)) if model_id not in excluded]
+
+
 def _related(views: Views, ids: Iterable[str], question: str) -> list[str]:
     wanted = known(views, ids)
     text = f"""

@@ -23,9 +23,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cc_ray.compare.asking import AMONG, Row, known, rows
-from cc_ray.compare.traits import Made, Trait, axis_order, combined, is_number, label, lacking, traits
-from cc_ray.recipe import Recipe
+from cc_ray.compare.asking import Row, known, positions, remembered
+from cc_ray.compare.recipes.traits import Trait, axis_order, combined, is_number, label, lacking, made_of, traits
 from cc_ray.views import Views
 
 Codes = NDArray[np.int64]
@@ -69,9 +68,10 @@ def differences(views: Views, ids: Iterable[str]) -> Differences:
     """
     wanted = known(views, ids)
     found = _recipes(views, wanted)
-    made = [Made(row["task"], Recipe.from_json(json.loads(row["recipe"]))) for row in found]
+    pairs = zip(found["task"].to_pylist(), found["recipe"].to_pylist(), strict=True)
+    made = made_of((task, json.loads(recipe)) for task, recipe in pairs)
     variables = sorted(fold(traits(made)), key=lambda variable: -variable.distinct)
-    head = {"model_id": pa.array(wanted, pa.string()), "name": pa.array([row["name"] for row in found], pa.string())}
+    head = {"model_id": pa.array(wanted, pa.string()), "name": found["name"].combine_chunks()}
     return Differences(
         pa.table(head | {variable.name: variable.column for variable in variables}),
         pa.table(head | {variable.name: variable.label_column for variable in variables}),
@@ -181,20 +181,29 @@ def fold(found: list[Trait]) -> list[Variable]:
 
 def excess(first: Variable, second: Variable) -> int | None:
     """How many values a joint variable has more than the larger of both; None where they vary freely."""
-    both = ~(first.empty | second.empty)
-    if not (_together(first.codes, second.codes) and _together(first.codes[both], second.codes[both])):
+    pairs = _pairs(first, second, None)
+    if pairs > first.distinct + second.distinct - 1:
         return None
-    return _pairs(first.codes, second.codes) - max(first.distinct, second.distinct)
+    both = ~(first.empty | second.empty)
+    if _pairs(first, second, both) > max(1, _count(first.codes[both]) + _count(second.codes[both]) - 1):
+        return None
+    return pairs - max(first.distinct, second.distinct)
 
 
-def _together(first: Codes, second: Codes) -> bool:
-    if not len(first):
-        return True
-    return _pairs(first, second) <= len(np.unique(first)) + len(np.unique(second)) - 1
+def _pairs(first: Variable, second: Variable, among: Flags | None) -> int:
+    """How many different pairs of values occur."""
+    joint = first.codes * second.distinct + second.codes
+    return _count(joint if among is None else joint[among])
 
 
-def _pairs(first: Codes, second: Codes) -> int:
-    return len(np.unique(first * (second.max() + 1) + second))
+def _count(codes: Codes) -> int:
+    """How many different codes occur."""
+    if not len(codes):
+        return 0
+    # Counting into bins is much faster than sorting, as long as the bins are few.
+    if codes.max() < 8 * len(codes) + 1_000:
+        return int(np.count_nonzero(np.bincount(codes)))
+    return len(np.unique(codes))
 
 
 def _joined(first: Variable, second: Variable, place: dict[Trait, int]) -> Variable:
@@ -204,12 +213,13 @@ def _joined(first: Variable, second: Variable, place: dict[Trait, int]) -> Varia
     return Variable(tuple(members), codes, first.empty & second.empty)
 
 
-def _recipes(views: Views, ids: list[str]) -> list[Row]:
-    text = f"""
-        SELECT model_id, name, recipe, coalesce(tasks.task, models.task_id) AS task
+def _recipes(views: Views, ids: list[str]) -> pa.Table:
+    text = """
+        SELECT DISTINCT ON (model_id) model_id, name, recipe, coalesce(tasks.task, models.task_id) AS task
         FROM models
         LEFT JOIN tasks USING (task_id)
-        WHERE model_id {AMONG}
+        ORDER BY model_id
     """
-    found = {row["model_id"]: row for row in rows(views, text, [ids])}
-    return [found[model_id] for model_id in ids]
+    place = positions(views)
+    everything = remembered(views, "recipes", lambda: views.sql(text))
+    return everything.take(pa.array([place[model_id] for model_id in ids], pa.int64()))

@@ -1,0 +1,1 @@
+"""How the weights and activations of models differ, module by module."""

@@ -1,0 +1,1 @@
+"""Which models are the best compromises, and what they save."""
