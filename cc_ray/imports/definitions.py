@@ -1,16 +1,18 @@
-"""What the metrics of a result file are in the store: names, units, directions, formats."""
+"""What the metrics of other programs are in the store: names, units, directions, formats."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from cc_ray.imports.reading import Entry, ResultFile
 from cc_ray.schema import MODELS
 
-HIGHER: Final = frozenset({"accuracy", "acc", "f1", "auc", "recall", "bleu"})
+HIGHER: Final = frozenset({"accuracy", "acc", "f1", "auc", "recall", "bleu", "match"})
 """Words of metrics of which more is better."""
 LOWER: Final = frozenset({"latency", "size", "loss", "error", "time", "perplexity"})
 """Words of metrics of which less is better; they outweigh the others: an accuracy loss is a loss."""
@@ -54,6 +56,83 @@ def defined(results: ResultFile, taken: Iterable[Mapping[str, Any]]) -> dict[str
         used.add(free)
         found[name] = Defined({**made.row, "metric": free}, made.scale)
     return found
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """Names and definitions of metrics whose source says nothing but a name."""
+
+    names: Mapping[str, str]
+    """Name in the store by the source's name."""
+    new: list[dict[str, Any]]
+    """Rows of `schema.METRIC_DEFINITIONS` that the store does not have yet."""
+    guessed: tuple[str, ...]
+    """What was guessed, a sentence each."""
+
+
+def chosen(
+    values: Mapping[str, Sequence[float]],
+    task: str,
+    taken: Iterable[Mapping[str, Any]],
+    directions: Mapping[str, str],
+) -> Definitions:
+    """Choose what metrics mean: as CC-Ray defines them where name and values fit, else guessed from their names.
+
+    Args:
+        values: All values by the source's name of the metric.
+        task: Name of the task, for metrics whose name means something else in the store.
+        taken: Definitions in the store.
+        directions: Which values are better (higher, lower), where the source says so.
+    """
+    stored, registered = [dict(row) for row in taken], _registered()
+    others: dict[str, list[Mapping[str, Any]]] = {}
+    for row in [*registered.values(), *stored]:
+        others.setdefault(row["metric"], []).append(row)
+    names: dict[str, str] = {}
+    rows: list[dict[str, Any]] = []
+    said: list[str] = []
+    # The usual names first: they keep their meaning.
+    for name in sorted(values, key=lambda name: (name not in registered, name)):
+        own, found = registered.get(name), values[name]
+        if own is not None and _fits(own, found, directions.get(name)):
+            row = own
+        else:
+            row = _guess(name, found, directions.get(name))
+            used = set(names.values())
+            row["metric"] = next(free for free in _names(row["metric"], task) if _free(free, row, others, used))
+            said.append(_told(name, row, directions))
+        names[name] = row["metric"]
+        rows.append(row)
+    return Definitions(names, [row for row in rows if row not in stored], tuple(said))
+
+
+@cache
+def _registered() -> dict[str, dict[str, Any]]:
+    """Definitions of CC-Ray's own metrics by name."""
+    # Imported here: it brings torch, which takes a second.
+    from cc_ray.evaluate import metric_definitions
+
+    return {row["metric"]: row for row in metric_definitions()}
+
+
+def _fits(row: Mapping[str, Any], values: Sequence[float], direction: str | None) -> bool:
+    low = -math.inf if row["min"] is None else row["min"]
+    high = math.inf if row["max"] is None else row["max"]
+    return direction in (None, row["direction"]) and all(low <= value <= high for value in values)
+
+
+def _guess(name: str, values: Sequence[float], direction: str | None) -> dict[str, Any]:
+    share = _direction(name) == "higher" and all(0 <= value <= 1 for value in values)
+    row = dict(_defined(name, {"min": 0, "max": 1} if share else {}).row)
+    row["direction"] = direction or row["direction"]
+    return {**row, "meaning": f"imported: {name}", "primary": row["direction"] != "none"}
+
+
+def _told(name: str, row: Mapping[str, Any], directions: Mapping[str, str]) -> str:
+    sense = {"higher": "higher is better", "lower": "lower is better"}.get(row["direction"], "no direction is better")
+    called = "" if row["metric"] == name else f", called {row['metric']} here"
+    given = "as its source says" if name in directions else "guessed from its name; the store knows no such metric"
+    return f"{name}: {sense} ({given}){called}."
 
 
 def slug(text: str) -> str:

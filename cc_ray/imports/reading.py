@@ -113,6 +113,22 @@ def read_results(file: Path | str) -> ResultFile:
     return results
 
 
+def json_object(text: str) -> dict[str, Any]:
+    """Read a JSON object that a person wrote.
+
+    Raises:
+        ResultFileError: If it is none.
+    """
+    try:
+        content = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise ResultFileError(f"'{text:.60}' is not JSON ({error}).") from error
+    if not isinstance(content, dict):
+        raise ResultFileError(f"'{text:.60}' is no JSON object, such as {{\"sparsity\": 0.5}}.")
+    _check_nesting(content)
+    return content
+
+
 def step_of(model: FileModel) -> Step:
     """How a child was made, as far as the file says."""
     return model.made_by or Step(UNKNOWN_OPERATION)

@@ -10,6 +10,7 @@ from cc_ray.compare import differences, findings, front, lint, models, recommend
 from cc_ray.errors import CcRayError
 from cc_ray.imports.compress_and_compare import import_results
 from cc_ray.store import Store
+from cc_ray.terminal.imports import imports
 from cc_ray.views import Views, open_views
 from tests.imports.files import ACCURACY, SIZE, model, write
 
@@ -182,8 +183,16 @@ def test_models_without_predictions_have_a_front(tmp_path: Path) -> None:
     assert recommendations(views, ["accuracy", "model_size"])["name"].to_pylist() == ["root", "child"]
 
 
-@pytest.mark.parametrize(("name", "count", "deepest"), [("cifar10_resnet20", 65, 9), ("imagenet_tutorial", 5, 2)])
-def test_the_published_files_answer_every_question(tmp_path: Path, name: str, count: int, deepest: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "count", "deepest", "odd"),
+    [
+        ("cifar10_resnet20", 65, 9, ["spread_exceeds_mean", "unit_contradicts_values"]),
+        ("imagenet_tutorial", 5, 2, ["unit_contradicts_values"]),
+    ],
+)
+def test_the_published_files_answer_every_question(
+    tmp_path: Path, name: str, count: int, deepest: int, odd: list[str]
+) -> None:
     file = REAL / f"{name}.json"
     if not file.exists():
         pytest.skip(f"{file.name} of the research prototype is not beside this checkout")
@@ -199,7 +208,7 @@ def test_the_published_files_answer_every_question(tmp_path: Path, name: str, co
     assert 0 < sum(front(views, ["top_1_accuracy", "model_size"])["on_front"].to_pylist()) < count
     assert differences(views, ids).table["model_id"].to_pylist() == ids
     assert show(views, ids[-1]).ancestors.num_rows == rows[-1]["step_index"]
-    assert lint(views).num_rows == 0
+    assert lint(views)["check"].to_pylist() == odd
 
 
 def test_the_command_line_imports_and_lints(
@@ -211,7 +220,7 @@ def test_the_command_line_imports_and_lints(
     assert "2 models of small imported" in capfd.readouterr().out
     assert run(monkeypatch, "lint", "--store", tmp_path / "store", "--format", "json") == 0
     noticed = json.loads(capfd.readouterr().out)
-    assert [row["check"] for row in noticed] == ["metric_out_of_range", "operation_undeclared"]
+    assert {"metric_out_of_range", "operation_undeclared"} <= {row["check"] for row in noticed}
 
 
 def test_the_command_line_refuses_a_bad_file_before_there_is_a_store(
@@ -228,7 +237,7 @@ def test_the_command_line_refuses_a_bad_file_before_there_is_a_store(
 def test_every_import_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
 
-    assert all(f"cc-ray import {command.name}" in readme for command in cli.imports.registered_commands)
+    assert all(f"cc-ray import {command.name}" in readme for command in imports.registered_commands)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
