@@ -1,4 +1,4 @@
-"""The Ray Serve application: the dashboard over one store, and whether it is well (`/healthz`).
+"""The Ray Serve application: the dashboard over one store, the API (`/api`), and whether it is well (`/healthz`).
 
 Panel is mounted here and nowhere else. Its carrier, bokeh_fastapi, neither compares a websocket's origin with the host
 it was asked for nor lets go of closed sessions; `_guard` adds both.
@@ -82,6 +82,7 @@ def build_app(root: str, hosts: Sequence[str] = ("*",)) -> FastAPI:
     """
     from panel.io.fastapi import add_applications
 
+    from cc_ray.api import build_api
     from dashboards.app import applications
 
     app = FastAPI(title="CC-Ray", docs_url=None, redoc_url=None, openapi_url=None)
@@ -91,6 +92,7 @@ def build_app(root: str, hosts: Sequence[str] = ("*",)) -> FastAPI:
     def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
+    app.mount("/api", build_api(root))
     _guard()
     key = secrets.token_bytes(32)
     add_applications(applications(root), app=app, location=False, secret_key=key, sign_sessions=True)

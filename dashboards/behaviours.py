@@ -8,7 +8,7 @@ from typing import Final
 import pyarrow as pa
 
 from cc_ray.compare.labels import points_text
-from cc_ray.wording import format_value
+from cc_ray.wording import NOTHING, format_value
 from dashboards.chosen import Chosen, badge
 from dashboards.markup import esc, recipe
 from dashboards.snapshot import Row, Snapshot
@@ -51,6 +51,7 @@ def _line(snapshot: Snapshot, row: Row, place: int, reach: float, most: int) -> 
     points, from_, to = (points_text(100 * row[f"difference{end}"]) for end in ("", "_low", "_high"))
     low, high = (50 + 50 * row[f"difference_{end}"] / reach for end in ("low", "high"))
     at = 50 + 50 * row["difference"] / reach
+    divergence = NOTHING if row["kl_mean"] is None else f"{row['kl_mean']:.2g}"
     return (
         f'<tr><td><div class="named">{badge(place)}{recipe(snapshot, row["model_id"])}</div></td>'
         f'<td class="number">{format_value(row["accuracy"], "percent")}</td>'
@@ -60,7 +61,7 @@ def _line(snapshot: Snapshot, row: Row, place: int, reach: float, most: int) -> 
         f"<td>{_tug(row['lost'], row['gained'], most)}</td>"
         f'<td class="number optional">{format_value(row["flips"], "percent")}</td>'
         f'<td class="number">{_p(row["mcnemar_p"])}</td>'
-        f'<td class="number optional">{row["kl_mean"]:.2g}</td></tr>'
+        f'<td class="number optional">{divergence}</td></tr>'
     )
 
 

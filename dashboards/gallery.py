@@ -54,10 +54,12 @@ def _card(row: dict[str, Any], letters: dict[str, str]) -> str:
 def _answer(answer: dict[str, Any], letter: str | None) -> str:
     verdict, sign = ("right", "✓") if answer["correct"] else ("wrong", "✗")
     who = BASE_BADGE if letter is None else letter
+    true, confidence = answer["true_probability"], answer["confidence"]
+    hint = "only the predicted class is known" if true is None else f"probability of the true class {true:.1%}"
+    sure = "" if confidence is None else f"<span>{100 * confidence:.0f} %</span>"
     return (
-        f'<li class="{verdict}" title="probability of the true class {answer["true_probability"]:.1%}">{who}'
-        f'<span class="says">{esc(answer["prediction_name"])}</span><i>{sign}</i>'
-        f"<span>{100 * answer['confidence']:.0f} %</span></li>"
+        f'<li class="{verdict}" title="{hint}">{who}'
+        f'<span class="says">{esc(answer["prediction_name"])}</span><i>{sign}</i>{sure}</li>'
     )
 
 

@@ -1,7 +1,11 @@
 import asyncio
+import json
+import os
+import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,6 +47,45 @@ def test_the_web_application_is_made_without_torch(tmp_path: Path) -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert found.stdout.split() == ["False", "True"]
+
+
+def test_the_api_answers_in_the_web_application(tmp_path: Path) -> None:
+    from starlette.testclient import TestClient
+
+    from cc_ray.serve import LOCAL, build_app
+
+    store = Store(tmp_path / "store", create=True)
+    client = TestClient(build_app(str(store.root), LOCAL), base_url="http://127.0.0.1:8765")
+
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/api/v1/models").json()["rows"] == []
+    assert client.get("/api/v1/models", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_dashboard_and_api_answer_together_under_ray_serve(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", create=True)
+    port = refuse_taken_port("127.0.0.1", 0)
+    code = (
+        "from cc_ray.serve import serve_store, stay;"
+        f"serve_store({str(store.root)!r}, port={port}); print('ready', flush=True); stay()"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    url = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment)
+    try:
+        assert process.stdout and process.stdout.readline()
+        question = json.dumps({"query": "SELECT 1 AS one"}).encode()
+        asked = urllib.request.Request(f"{url}/api/v1/sql", question, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            assert json.load(answer)["rows"] == [{"one": 1}]
+        for path, said in (("/healthz", "ok"), ("/api/openapi.json", "/v1/sql"), ("/", "<html")):
+            with urllib.request.urlopen(url + path, timeout=60) as answer:
+                assert said in answer.read().decode()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+        assert process.stdout
+        process.stdout.close()
 
 
 class Websocket:
