@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["open"]
 
 
-def open(store: Path | str | None = None) -> Notebook:
-    """Open a store for questions.
+def open(store: Path | str | None = None, *, create: bool = False) -> Notebook:
+    """Open a store for questions, and for models of your own (`log_model`).
 
     Args:
         store: The store's folder; without it `CC_RAY_STORE`, else `./cc-ray-store`.
+        create: Make the folder a store if it is not one yet.
 
     Raises:
         StoreError: If the folder is not a store.
@@ -31,4 +32,4 @@ def open(store: Path | str | None = None) -> Notebook:
     # Imported here, so that the command line starts without DuckDB.
     from cc_ray.notebook import Notebook
 
-    return Notebook(store)
+    return Notebook(store, create=create)

@@ -10,12 +10,21 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = {
-    "entry": ("cc_ray.cli", "cc_ray.serve", "cc_ray.jobs", "cc_ray.notebook", "cc_ray.terminal"),
+    "entry": ("cc_ray.api", "cc_ray.cli", "cc_ray.serve", "cc_ray.jobs", "cc_ray.notebook", "cc_ray.terminal"),
     "orchestration": ("cc_ray.search", "cc_ray.trial"),
     "questions": ("cc_ray.compare", "cc_ray.views"),
     "work": ("cc_ray.compress", "cc_ray.evaluate", "cc_ray.tasks", "cc_ray.imports"),
     "storage": ("cc_ray.store",),
-    "words": ("cc_ray.recipe", "cc_ray.schema", "cc_ray.errors", "cc_ray.registry", "cc_ray.wording", "cc_ray.noise"),
+    "words": (
+        "cc_ray.recipe",
+        "cc_ray.schema",
+        "cc_ray.divergence",
+        "cc_ray.errors",
+        "cc_ray.formats",
+        "cc_ray.registry",
+        "cc_ray.wording",
+        "cc_ray.noise",
+    ),
 }
 BELOW = {
     "entry": {"orchestration", "questions", "work", "storage", "words"},

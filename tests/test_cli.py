@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
+import optuna
 import pyarrow.parquet as pq
 import pytest
 
@@ -80,7 +82,7 @@ def test_sql_answers_in_every_format(store: Path, kind: str, monkeypatch: pytest
     question = "SELECT count(*) AS n FROM models"
     assert cc_ray(monkeypatch, "sql", question, "--store", store, "--format", kind, "--output", output) == 0
 
-    answers = {"json": '[\n {\n  "n": 14\n }\n]\n', "csv": "n\n14\n", "table": "n\n14\n"}
+    answers = {"json": '[{"n": 14}]\n', "csv": "n\n14\n", "table": "n\n14\n"}
     if kind == "parquet":
         assert pq.read_table(output).to_pylist() == [{"n": 14}]
     else:
@@ -97,7 +99,7 @@ def test_sql_answers_in_every_format(store: Path, kind: str, monkeypatch: pytest
         (["plan", "digit"], "did you mean 'digits'?"),
         (["run", "missing.py"], "there is no search-space file"),
         (["sql", "SELECT 1", "--output", "nowhere/answer.csv"], "cannot write to nowhere/answer.csv"),
-        (["sql", "SELECT INTERVAL 1 DAY AS i", "--format", "parquet"], "Parquet cannot hold this answer"),
+        (["sql", "SELECT INTERVAL 1 DAY AS i", "--format", "parquet"], "parquet cannot hold this answer"),
         (["sql", "SELECT error('a' || chr(10) || 'b')"], "a b"),
     ],
 )
@@ -177,6 +179,66 @@ def test_operations_lists_them_with_their_parameters(
     assert "sparsity (required)" in drawn
 
 
+def test_predictions_are_imported_and_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "store"
+    for name, answers in {"labels": "01201", "base": "01200", "pruned": "01111"}.items():
+        column = "label" if name == "labels" else "prediction"
+        (tmp_path / f"{name}.csv").write_text("\n".join([column, *answers]) + "\n")
+    base, pruned, labels = (tmp_path / f"{name}.csv" for name in ("base", "pruned", "labels"))
+    made = ("--parent", "base", "--operation", "prune", "--parameters", '{"sparsity": 0.5}')
+
+    assert cc_ray(monkeypatch, "import", "predictions", base, "--labels", labels, "--task", "t", "--store", root) == 0
+    assert cc_ray(monkeypatch, "import", "predictions", pruned, *made, "--task", "t", "--store", root) == 0
+    said = capsys.readouterr().out
+    assert "1 models of t imported" in said
+    assert "probabilities_missing of 1 models" in said
+    for verb in (["models"], ["show", "pruned"], ["compare", "pruned", "--base", "base"], ["lint"]):
+        assert cc_ray(monkeypatch, *verb, "--store", root) == 0
+    assert "60.0 %" in capsys.readouterr().out
+    assert cc_ray(monkeypatch, "import", "predictions", pruned, *made, "--task", "t", "--store", root) == 0
+    assert "0 models of t imported" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["predictions", "nothing.csv"], "nothing.csv cannot be read"),
+        (["predictions", "a.csv", "--parameters", "[1]"], "'[1]' is no JSON object"),
+        (["predictions", "a.csv", "--column", "x=y"], "ROLE=NAME"),
+        (["mlflow", "nothing"], "name a folder `mlruns`"),
+        (["optuna", "nothing"], "there is no file"),
+    ],
+)
+def test_an_import_that_fails_says_why_in_one_line(
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cc_ray(monkeypatch, "import", *arguments, "--store", tmp_path / "store") == 2
+
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_study_of_optuna_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    kept = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    study = optuna.create_study(study_name="small", storage=kept)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+
+    assert cc_ray(monkeypatch, "import", "optuna", tmp_path / "study.db", "--store", tmp_path / "store") == 0
+    assert "2 models of small imported" in capsys.readouterr().out
+    for verb in (["models"], ["show", "trial 0"], ["lint"]):
+        assert cc_ray(monkeypatch, *verb, "--store", tmp_path / "store") == 0
+
+
 def test_help_names_every_verb_and_imports_nothing_heavy() -> None:
     code = """if True:
         import sys
@@ -193,3 +255,95 @@ def test_help_names_every_verb_and_imports_nothing_heavy() -> None:
     for verb in ("demo", "run", "plan", "serve", "sql", "models", "show", "compare", "operations"):
         assert f" {verb} " in said
     assert said.endswith("[]\n")
+
+
+def test_the_front_is_drawn_and_written(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cc_ray(monkeypatch, "front", "--store", store) == 0
+    assert "Trade-off front" in capfd.readouterr().out
+
+    arguments = ["accuracy", "size_bytes:lower", "--at-most", "size_bytes:60000", "--store", store, "--format", "json"]
+    assert cc_ray(monkeypatch, "front", "accuracy:higher", *arguments[1:]) == 0
+
+    rows = json.loads(capfd.readouterr().out)
+    assert rows
+    assert all(row["on_front"] and row["size_bytes"] <= 60_000 for row in rows)
+
+
+def test_diff_shows_what_two_models_do_not_share(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ids = model_ids(store)
+
+    assert cc_ray(monkeypatch, "diff", *ids[:2], "--store", store, "--format", "json") == 0
+    assert {"kind", "name", "value", "other_value"} <= set(json.loads(capfd.readouterr().out)[0])
+
+    assert cc_ray(monkeypatch, "diff", *ids[:4], "--store", store, "--format", "csv") == 0
+    assert len(capfd.readouterr().out.splitlines()) == 5
+
+
+def test_insights_are_sentences_with_their_evidence(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cc_ray(monkeypatch, "insights", "--evidence", "--limit", 3, "--store", store) == 0
+    assert "SELECT" in capfd.readouterr().out
+
+    assert cc_ray(monkeypatch, "insights", "--limit", 3, "--store", store, "--format", "json") == 0
+    assert [row["rank"] for row in json.loads(capfd.readouterr().out)] == [1, 2, 3]
+
+
+def test_any_question_is_asked_by_name(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    one, other = model_ids(store)[:2]
+
+    assert cc_ray(monkeypatch, "ask", "--store", store) == 0
+    assert "calibration" in capfd.readouterr().out
+    assert cc_ray(monkeypatch, "ask", "transition_matrix", "--store", store) == 0
+    assert "by_label" in capfd.readouterr().out
+    given = [f"ids={one[:8]}", f"ids={other}", f"base={one}", "--store", store, "--format", "json"]
+    assert cc_ray(monkeypatch, "ask", "behaviours", *given) == 0
+    assert [row["model_id"] for row in json.loads(capfd.readouterr().out)] == [one, other]
+    assert cc_ray(monkeypatch, "ask", "behaviours", "ids", "--store", store) == 2
+
+
+def test_a_comparison_is_written_table_by_table(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ids = model_ids(store)[:2]
+
+    assert cc_ray(monkeypatch, "compare", *ids, "--store", store, "--table", "classes", "--format", "json") == 0
+    assert {row["label"] for row in json.loads(capfd.readouterr().out)} == set(range(10))
+    assert cc_ray(monkeypatch, "compare", *ids, "--store", store, "--table", "rows", "--format", "json") == 2
+
+
+def test_sql_is_explained_without_being_asked(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cc_ray(monkeypatch, "sql", "--explain", "SELECT count(*) FROM models", "--store", store) == 0
+    assert "SCAN" in capfd.readouterr().out.upper()
+
+
+def test_a_compacted_store_answers_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = make_store(tmp_path / "store", models=5, instances=50).root
+    cc_ray(monkeypatch, "models", "--store", root, "--format", "csv")
+    before = capfd.readouterr().out
+
+    assert cc_ray(monkeypatch, "compact", "--store", root) == 0
+    assert "batches merged" in capfd.readouterr().out
+
+    cc_ray(monkeypatch, "models", "--store", root, "--format", "csv")
+    assert capfd.readouterr().out == before
+
+
+def test_the_views_are_printed_for_any_client(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cc_ray(monkeypatch, "views", "--store", store) == 0
+
+    with duckdb.connect() as client:
+        client.execute(capfd.readouterr().out)
+        assert client.sql("SELECT count(*) FROM models").fetchall() == [(14,)]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from cc_ray.compare import Comparison, Labels, ModelCard
+    from cc_ray.compare.catalogue import Question
     from cc_ray.compress import Operation
 
 ID_DIGITS: Final = 8
@@ -100,6 +101,52 @@ def show_comparison(comparison: Comparison, definitions: Definitions) -> None:
     _show_layers(comparison)
 
 
+def show_front(front: pa.Table, labels: Labels, definitions: Definitions, objectives: Iterable[str]) -> None:
+    """Draw the models of a front, with 95 % intervals; a mark where a model stays on it within the noise."""
+    metrics = list(objectives)
+    heading(f"Trade-off front: {front.num_rows} models, with 95 % intervals (* not beaten beyond the noise either)")
+    drawn = grid("model", *(f">{definitions[metric]['label']}" for metric in metrics), "", "recipe")
+    for row in front.to_pylist():
+        cells = [_with_interval(row, metric, definitions[metric]["format"]) for metric in metrics]
+        mark = "*" if row["on_front_interval"] else ""
+        drawn.add_row(row["model_id"][:ID_DIGITS], *cells, mark, _recipe(labels.name(row["model_id"])))
+    screen.print(drawn)
+
+
+def show_insights(found: pa.Table, *, evidence: bool) -> None:
+    """Say each insight in its sentence."""
+    if not found.num_rows:
+        screen.print("Nothing stands out beyond the noise.")
+    for row in found.to_pylist():
+        screen.print(
+            Text.assemble((f"{row['rank']:>3} ", "dim"), row["sentence"], (f"  {row['model_id'][:ID_DIGITS]}", "dim")),
+            soft_wrap=True,
+        )
+        if evidence:
+            screen.print(Text(f"    {' '.join(row['evidence'].split())}", style="dim"), soft_wrap=True)
+
+
+def show_questions(questions: Iterable[Question]) -> None:
+    """List the questions with what they ask."""
+    drawn = grid("question", "what it asks", "parameters")
+    for each in questions:
+        needed = " ".join(p.name if p.required else f"[{p.name}]" for p in each.parameters)
+        drawn.add_row(each.name, each.summary, Text(needed, style="dim"))
+    screen.print(drawn)
+
+
+def show_question(question: Question) -> None:
+    """Say what a question answers and takes."""
+    screen.print(Text(question.name, style="bold"))
+    screen.print(question.description, soft_wrap=True)
+    drawn = grid("parameter", "meaning", "if left out")
+    for parameter in question.parameters:
+        default = "needed" if parameter.required else cell(parameter.default)
+        choices = f" ({', '.join(parameter.choices)})" if parameter.choices else ""
+        drawn.add_row(parameter.name, Text(parameter.meaning + choices), default)
+    screen.print(drawn)
+
+
 def show_recommendations(front: pa.Table, labels: Labels, definitions: Definitions, objectives: Iterable[str]) -> None:
     """Draw the trade-off front: values, intervals and changes against each model's own base."""
     if not front.num_rows:
@@ -164,7 +211,7 @@ def _behaviour(row: Mapping[str, Any]) -> list[str]:
         str(row["lost"]),
         str(row["gained"]),
         format_value(row["agreement"], "percent"),
-        f"{row['kl_mean']:.3g}",
+        NOTHING if row["kl_mean"] is None else f"{row['kl_mean']:.3g}",
     ]
 
 
@@ -185,6 +232,13 @@ def _objective(row: Mapping[str, Any], metric: str, definition: Mapping[str, Any
 def _speedup(row: Mapping[str, Any]) -> str:
     """Against the base in the same run: two latencies measured at different times differ by the machine's mood too."""
     return f"{row['speedup']:.3g}× as fast\n{format_interval(row['speedup_low'], row['speedup_high'], 'number')}"
+
+
+def _with_interval(row: Mapping[str, Any], metric: str, kind: str) -> str:
+    value = format_value(row[metric], kind)
+    if row[f"{metric}_low"] is None:
+        return value
+    return f"{value}\n{format_interval(row[f'{metric}_low'], row[f'{metric}_high'], kind)}"
 
 
 def _factor(value: float | None, base: float | None) -> str:

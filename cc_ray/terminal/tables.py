@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import csv
-import io
-import itertools
-import json
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -41,6 +34,7 @@ class Format(StrEnum):
     json = "json"
     csv = "csv"
     parquet = "parquet"
+    arrow = "arrow"
 
 
 def write(table: pa.Table, kind: Format, output: Path | None) -> None:
@@ -48,24 +42,26 @@ def write(table: pa.Table, kind: Format, output: Path | None) -> None:
 
     Args:
         table: The answer.
-        kind: JSON is a list of objects; bytes are in base 64, NaN and infinity are null. CSV holds lists and mappings
-            as JSON.
+        kind: As `cc_ray.formats` writes it; a table is drawn, or CSV in a file.
         output: File; None writes to standard output.
 
     Raises:
         CcRayError: If the file cannot be written, or the format cannot hold the answer.
     """
-    table = table.rename_columns(_distinct(table.column_names))
+    # Imported here: the screen needs none of it.
+    from cc_ray.formats import encode, told_apart
+
+    written = "csv" if kind is Format.table else kind.value
     if output is not None:
         try:
-            output.write_bytes(_encode(table, kind))
+            output.write_bytes(encode(table, written))
         except OSError as error:
             raise CcRayError(f"cannot write to {output}: {error.strerror or error}. Name another --output.") from error
         notices.print(f"{table.num_rows} rows in {output}", soft_wrap=True)
     elif kind is Format.table:
-        show(table)
+        show(told_apart(table))
     else:
-        sys.stdout.buffer.write(_encode(table, kind))
+        sys.stdout.buffer.write(encode(table, written))
         sys.stdout.buffer.flush()
 
 
@@ -131,59 +127,3 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _encode(table: pa.Table, kind: Format) -> bytes:
-    if kind is Format.parquet:
-        return _parquet(table)
-    rows = [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
-    if kind is Format.json:
-        return (json.dumps(rows, ensure_ascii=False, indent=1) + "\n").encode()
-    sink = io.StringIO()
-    writer = csv.writer(sink, lineterminator="\n")
-    writer.writerow(table.column_names)
-    writer.writerows([_field(value) for value in row.values()] for row in rows)
-    return sink.getvalue().encode()
-
-
-def _parquet(table: pa.Table) -> bytes:
-    # Imported here: the screen needs none of it.
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    sink = io.BytesIO()
-    try:
-        parquet.write_table(table, sink)
-    except pa.ArrowException as error:
-        raise CcRayError(
-            f"Parquet cannot hold this answer: {error}. Cast the column, or choose json or csv."
-        ) from error
-    return sink.getvalue()
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON can hold it."""
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(name): _plain(held) for name, held in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(held) for held in value]
-    return value if value is None or isinstance(value, str | int) else str(value)
-
-
-def _field(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """The names, with a number behind those that are taken: a row of an answer holds each name once."""
-    taken: list[str] = []
-    for name in names:
-        candidates = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(1)))
-        taken.append(next(candidate for candidate in candidates if candidate not in taken))
-    return taken
