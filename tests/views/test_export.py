@@ -1,11 +1,16 @@
 """A plain DuckDB sees through the exported SQL what CC-Ray sees."""
 
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.arrow import ArrowFSWrapper
+from moto.server import ThreadedMotoServer
 
 from cc_ray.schema import TABLES
 from cc_ray.store import Store
@@ -19,14 +24,41 @@ from tests.compare.small import add_model, answers, new_store
 NAMES = sorted({*TABLES, *(definition.name for definition in definitions())})
 
 
-def loaded(root: Path | str) -> duckdb.DuckDBPyConnection:
+class InBucket(ArrowFSWrapper):  # type: ignore[misc]
+    """How a DuckDB without its httpfs extension reads s3:// addresses."""
+
+    protocol = "s3"
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[pafs.S3FileSystem]:
+    """A bucket of that name on an S3-compatible server."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(logging.getLogger("werkzeug"), "disabled", True)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    address = f"{host}:{port}"
+    found = pafs.S3FileSystem(
+        access_key="tester", secret_key="tester", endpoint_override=address, scheme="http", region="us-east-1",
+        allow_bucket_creation=True, allow_bucket_deletion=True,
+    )  # fmt: skip
+    found.create_dir("bucket")
+    yield found
+    found.delete_dir("bucket")
+    server.stop()
+
+
+def loaded(root: Path | str, bucket: pafs.S3FileSystem | None = None) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:")
+    if bucket is not None:
+        connection.register_filesystem(InBucket(bucket))
     connection.execute(views_sql(str(root)))
     return connection
 
 
-def assert_same(root: Path) -> None:
-    client, views = loaded(root), open_views(root)
+def assert_same(root: Path, client: duckdb.DuckDBPyConnection | None = None) -> None:
+    client, views = client or loaded(root), open_views(root)
     for name in NAMES:
         query = f"SELECT * FROM {name} ORDER BY ALL"
         found, expected = client.sql(query).to_arrow_table(), views.sql(query)
@@ -84,6 +116,13 @@ def test_a_client_finds_what_rows_and_columns_are(tmp_path: Path) -> None:
     assert said["pairs"].startswith("A row is an instance")
     columns = "SELECT comment FROM duckdb_columns() WHERE table_name = 'metrics' AND column_name = 'value'"
     assert client.sql(columns).fetchall() == [("the value, in the metric's unit",)]
+
+
+def test_a_store_in_a_bucket_is_seen_alike(tmp_path: Path, bucket: pafs.S3FileSystem) -> None:
+    store = partly_compacted(tmp_path / "store", keep_s=1000)
+    pafs.copy_files(str(store.root), "bucket/store", destination_filesystem=bucket)
+
+    assert_same(store.root, loaded("s3://bucket/store", bucket))
 
 
 def test_over_http_what_was_compacted_is_asked_for_by_name(tmp_path: Path) -> None:
