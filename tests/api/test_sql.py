@@ -9,7 +9,7 @@ import pyarrow as pa
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-ENDLESS = "SELECT count(*) FROM range(1000000000000) a WHERE a.range % 7 = 8"
+ENDLESS = "SELECT count(*) FROM range(1000000000000) a WHERE hash(a.range) = 0"
 
 
 def test_a_query_is_answered_in_pages_that_say_if_there_is_more(client: TestClient) -> None:

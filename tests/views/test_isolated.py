@@ -15,7 +15,7 @@ from cc_ray.store import Store
 from cc_ray.views.isolated import Limits, Request, Workers, ask
 from tests.compare.small import add_model, answers, new_store
 
-ENDLESS = "SELECT count(*) FROM range(1000000000000) a WHERE a.range % 7 = 8"
+ENDLESS = "SELECT count(*) FROM range(1000000000000) a WHERE hash(a.range) = 0"
 EXAMPLES = sorted(Path(str(files("cc_ray.views"))).joinpath("examples").glob("*.sql"))
 
 
