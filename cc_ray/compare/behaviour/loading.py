@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -208,28 +209,24 @@ class _Place:
     alone: bool
     """It holds no other model's rows."""
 
-    def read(self, columns: Sequence[str], model_id: str) -> pa.Table:
-        """The model's rows."""
-        with pq.ParquetFile(self.path, metadata=self.metadata) as file:
-            table = file.read_row_group(self.group, columns=self._names(file, columns), use_threads=False)
-        return self._own(table, model_id)
-
     def blocks(self, columns: Sequence[str], model_id: str) -> Iterator[pa.Table]:
         """The model's rows, about `BLOCK_BYTES` at a time."""
         group = self.metadata.row_group(self.group)
         rows = max(1, BLOCK_BYTES * group.num_rows // max(1, group.total_byte_size))
         with pq.ParquetFile(self.path, metadata=self.metadata) as file:
-            names = self._names(file, columns)
+            names = self.names(file, columns)
             for batch in file.iter_batches(rows, row_groups=[self.group], columns=names, use_threads=False):
-                table = self._own(pa.Table.from_batches([batch]), model_id)
+                table = self.own(pa.Table.from_batches([batch]), model_id)
                 if len(table):
                     yield table
 
-    def _names(self, file: pq.ParquetFile, columns: Sequence[str]) -> list[str]:
+    def names(self, file: pq.ParquetFile, columns: Sequence[str]) -> list[str]:
+        """Those of the columns that the file has, and what `own` needs."""
         there = [name for name in columns if name in file.schema_arrow.names]
         return there if self.alone else [*there, "model_id"]
 
-    def _own(self, table: pa.Table, model_id: str) -> pa.Table:
+    def own(self, table: pa.Table, model_id: str) -> pa.Table:
+        """The model's rows of those that were read."""
         return table if self.alone else table.filter(pc.equal(table["model_id"], model_id)).drop_columns("model_id")
 
 
@@ -298,16 +295,18 @@ def _footer(fragment: Any) -> _Footer:
     footer = _footers.get(fragment.path)
     if footer is None:
         fragment.ensure_complete_metadata()
-        groups = [_group(fragment, group) for group in fragment.row_groups]
-        footer = _Footer(groups, 4 * fragment.metadata.serialized_size + 1_000)
+        metadata = fragment.metadata
+        column = metadata.schema.names.index("model_id")
+        groups = [_group(fragment.path, metadata, group, column) for group in range(metadata.num_row_groups)]
+        footer = _Footer(groups, 4 * metadata.serialized_size + 1_000)
         _footers.put(fragment.path, footer)
     return footer
 
 
-def _group(fragment: Any, group: Any) -> tuple[str, str, _Place]:
-    ends = (group.statistics or {}).get("model_id")
-    low, high = (ends["min"], ends["max"]) if ends else ("", "\U0010ffff")
-    return low, high, _Place(fragment.path, fragment.metadata, group.id, low == high)
+def _group(path: str, metadata: Any, group: int, column: int) -> tuple[str, str, _Place]:
+    ends = metadata.row_group(group).column(column).statistics
+    low, high = (ends.min, ends.max) if ends is not None and ends.has_min_max else ("", "\U0010ffff")
+    return low, high, _Place(path, metadata, group, low == high)
 
 
 _indexes: Final[WeakKeyDictionary[Views, _Index]] = WeakKeyDictionary()
@@ -319,9 +318,14 @@ def _index(views: Views) -> _Index:
     return _indexes[views]
 
 
-def _tables(places: Iterable[_Place], model_id: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-    for place in places:
-        table = place.read(columns, model_id)
+def _tables(places: Sequence[_Place], model_id: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The model's rows, all of a file at once."""
+    for _, run in groupby(places, lambda place: (place.path, place.alone)):
+        first, *more = run
+        groups = [first.group, *(place.group for place in more)]
+        with pq.ParquetFile(first.path, metadata=first.metadata, pre_buffer=True) as file:
+            table = file.read_row_groups(groups, columns=first.names(file, columns), use_threads=False)
+        table = first.own(table, model_id)
         if len(table):
             yield table
 
