@@ -1,4 +1,4 @@
-"""Latency: how long one forward pass of one instance takes, on one thread.
+"""Latency: how long one forward pass of one instance takes, on one thread; and of a batch, for throughput.
 
 A model is timed beside its base model, in rounds that alternate between the two, so that whatever else the machine
 does meets both alike. Intervals come from drawing rounds with replacement: passes of one round are not independent.
@@ -28,6 +28,10 @@ WARM_UP: Final = 5
 ROUNDS: Final = 30
 MIN_PASSES: Final = 10
 MAX_PASSES: Final = 1500
+BATCH: Final = 64
+"""Instances of a batch, where there are as many."""
+BATCHES_SHARE: Final = 0.25
+"""Part of the budget of latency that batches are given."""
 DRAWS: Final = 1000
 CONFIDENCE: Final = 0.95
 
@@ -57,19 +61,28 @@ class Timing:
         """The time that a share of the passes stays below; None if there are too few passes to tell."""
         if not supports(self.model_ms.size, share):
             return None
-        drawn = np.percentile(self._draw(self.model_ms), 100 * share, axis=1)
+        drawn = np.percentile(_draw(self.model_ms), 100 * share, axis=1)
         return _interval(float(np.percentile(self.model_ms, 100 * share)), drawn, self.model_ms.size)
 
     def speedup(self) -> Interval:
         """The base model's median over this model's; both are drawn from the same rounds."""
         value = float(np.median(self.base_ms) / np.median(self.model_ms))
-        drawn = np.median(self._draw(self.base_ms), axis=1) / np.median(self._draw(self.model_ms), axis=1)
+        drawn = np.median(_draw(self.base_ms), axis=1) / np.median(_draw(self.model_ms), axis=1)
         return _interval(value, drawn, self.model_ms.size)
 
-    def _draw(self, times: Times) -> Times:
-        rounds = len(times)
-        chosen = np.random.default_rng(0).integers(rounds, size=(DRAWS, rounds))
-        return times[chosen].reshape(DRAWS, -1)
+
+@dataclass(frozen=True)
+class BatchTiming:
+    """Times of a model for batches of instances."""
+
+    size: int
+    """Instances of a batch."""
+    model_ms: Times
+
+    def throughput_per_s(self) -> Interval:
+        """Instances a second, at the median time."""
+        value = 1000 * self.size / float(np.median(self.model_ms))
+        return _interval(value, 1000 * self.size / np.median(_draw(self.model_ms), axis=1), self.model_ms.size)
 
 
 def supports(passes: int, share: float) -> bool:
@@ -100,11 +113,37 @@ def time_beside(task: Task, model: nn.Module, base_model: nn.Module, *, budget_s
     return Timing(np.array(times[0]), np.array(times[1]))
 
 
+def time_batches(task: Task, model: nn.Module, *, budget_s: float = BUDGET_S * BATCHES_SHARE) -> BatchTiming:
+    """Time a model on one batch again and again, on one thread.
+
+    Args:
+        task: Gives the instances and knows how the model is called.
+        model: In evaluation mode, on the CPU.
+        budget_s: About how long to go on; slow models get fewer passes, never fewer than `MIN_PASSES`.
+    """
+    inputs = task.data("evaluation").inputs[:BATCH]
+
+    def one() -> object:
+        return task.logits(model, inputs)
+
+    with _undisturbed():
+        rounds, repeats = _plan(budget_s, _warm_up(one))
+        times = [[_time_ms(one) for _ in range(repeats)] for _ in range(rounds)]
+    return BatchTiming(len(inputs), np.array(times))
+
+
 def _plan(budget_s: float, pair_ms: float) -> tuple[int, int]:
-    """Rounds, and passes of each model in a round."""
+    """Rounds, and passes of each model in a round, if once each takes so long."""
     passes = int(np.clip(1000 * budget_s / pair_ms, MIN_PASSES, MAX_PASSES))
     rounds = min(passes, ROUNDS)
     return rounds, passes // rounds
+
+
+def _draw(times: Times) -> Times:
+    """Passes of rounds drawn with replacement, (draws, passes)."""
+    rounds = len(times)
+    chosen = np.random.default_rng(0).integers(rounds, size=(DRAWS, rounds))
+    return times[chosen].reshape(DRAWS, -1)
 
 
 def _warm_up(one: Pass) -> float:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cc_ray.evaluate import latency, measure_latency
-from cc_ray.evaluate.latency import Timing, supports, time_beside
+from cc_ray.evaluate.latency import BatchTiming, Timing, supports, time_batches, time_beside
 from cc_ray.schema import METRICS
 from cc_ray.store.tables import conform
 from tests.evaluate.tiny import Tiny
@@ -64,12 +64,28 @@ def test_both_models_are_timed_equally_often_and_settings_are_given_back() -> No
     assert (torch.get_num_threads(), gc.isenabled(), torch.is_grad_enabled()) == before
 
 
+def test_throughput_is_the_batch_over_its_median_time() -> None:
+    found = BatchTiming(50, np.array([[4.0, 5.0], [5.0, 10.0]])).throughput_per_s()
+
+    assert found.value == 10_000
+    assert found.low <= 10_000 <= found.high
+    assert found.n == 4
+
+
+def test_batches_hold_no_more_than_there_is() -> None:
+    timing = time_batches(Tiny(), Tiny().build("identity"), budget_s=0.01)
+
+    assert timing.size == 4
+    assert (timing.model_ms > 0).all()
+
+
 def test_rows_fit_the_table_with_ordered_intervals() -> None:
     model = Tiny().build("identity")
 
     rows = conform(METRICS, measure_latency(Tiny(), model, model, model_id="m", budget_s=0.05)).to_pylist()
 
-    assert [row["metric"] for row in rows] == ["latency_p50_ms", "latency_p90_ms", "speedup"]
+    percentiles = ["latency_p50_ms", "latency_p90_ms", "latency_p99_ms"]
+    assert [row["metric"] for row in rows] == [*percentiles, "speedup", "throughput_per_s"]
     for row in rows:
         assert 0 < row["ci_low"] <= row["value"] <= row["ci_high"]
         assert (row["split"], row["slice"], row["device"]) == ("", "all", "cpu, 1 thread")
@@ -81,4 +97,4 @@ def test_too_few_passes_leave_the_high_percentile_out() -> None:
 
     rows = measure_latency(Tiny(), model, model, model_id="m", budget_s=0.0)
 
-    assert [row["metric"] for row in rows] == ["latency_p50_ms", "speedup"]
+    assert [row["metric"] for row in rows] == ["latency_p50_ms", "speedup", "throughput_per_s"]

@@ -12,12 +12,13 @@ from cc_ray import evaluate
 from cc_ray.errors import UnknownMetricError
 from cc_ray.evaluate import metric_definitions, metrics
 from cc_ray.evaluate.metrics.multiply_adds import Counter
+from cc_ray.evaluate.metrics.peak_memory_bytes import Watch
 from cc_ray.schema import METRIC_DEFINITIONS
 from cc_ray.store.tables import conform
 from cc_ray.tasks.digits import Digits
 from tests.evaluate.tiny import Tiny, saved
 
-UNITS_IN_NAMES = {"bytes": "_bytes", "ms": "_ms", "bits": "_bits"}
+UNITS_IN_NAMES = {"bytes": "_bytes", "ms": "_ms", "bits": "_bits", "instances/s": "_per_s"}
 
 
 def measured(model: nn.Module, *, bits: int = 32) -> dict[tuple[str, str], dict[str, Any]]:
@@ -163,6 +164,50 @@ def test_multiply_adds_of_a_quantized_model_are_those_of_the_model_it_was_made_f
     quantization.quantize_(model, getattr(quantization, config)())
 
     assert multiply_adds(model, torch.zeros(1, 32)) == 32 * 64 + 64 * 16
+
+
+def peak(model: nn.Module, inputs: Tensor) -> int:
+    watch = Watch()
+    with torch.no_grad(), watch:
+        watch.hold([*model.parameters(), inputs])
+        model(inputs)
+    return watch.peak
+
+
+def test_peak_memory_is_that_of_weights_and_of_what_lives_at_once() -> None:
+    wide = nn.Sequential(nn.Linear(8, 1000, bias=False), nn.ReLU(), nn.Linear(1000, 4, bias=False))
+    weights, inputs = 4 * (8 * 1000 + 1000 * 4), torch.zeros(1, 8)
+
+    # The first layer's result and the second's, of which it is the only input; what came of a layer goes with it.
+    assert peak(wide, inputs) == weights + 4 * (8 + 1000 + 1000)
+    assert peak(nn.Sequential(wide[0], wide[2]), inputs) == weights + 4 * (8 + 1000 + 4)
+    assert peak(nn.Sequential(wide[0], nn.ReLU(inplace=True), wide[2]), inputs) == weights + 4 * (8 + 1000 + 4)
+
+
+def test_peak_memory_counts_what_is_shared_once() -> None:
+    first, second = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+    second.weight = first.weight
+
+    assert peak(nn.Sequential(first, second), torch.zeros(1, 4)) == 4 * (16 + 4 + 4 + 4)
+    assert measured(Tiny().build("identity"))["peak_memory_bytes", "all"]["value"] == 4 * (6 + 2 + 2)
+
+
+def test_peak_memory_of_a_quantized_model_counts_its_bytes_and_what_it_makes_on_the_way() -> None:
+    from torchao import quantization
+
+    model = nn.Sequential(nn.Linear(512, 512, bias=False))
+    plain = peak(model, torch.zeros(1, 512))
+    quantization.quantize_(model, quantization.Int8WeightOnlyConfig())
+    inputs = torch.zeros(1, 512)
+
+    watch = Watch()
+    with torch.no_grad(), watch:
+        watch.hold([*model.parameters(), inputs])
+        held = watch.peak
+        model(inputs)
+
+    assert 512 * 512 < held < 1.1 * 512 * 512 < plain
+    assert watch.peak > held + 4 * 512
 
 
 def test_every_metric_is_defined_in_a_file_of_its_name() -> None:

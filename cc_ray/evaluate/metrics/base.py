@@ -1,7 +1,7 @@
 """What a metric is: a definition, what it is taken from, and a function that gives its values.
 
-A metric is taken from a `Measurement` (a model, its predictions and its layers) or from a `Timing`. Register one with
-`@metric("name", Measurement, definition)`, one a file.
+A metric is taken from a `Measurement` (a model, its predictions and its layers), from a `Timing` or from a
+`BatchTiming`. Register one with `@metric("name", Measurement, definition)`, one a file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cc_ray.errors import UnknownMetricError
-from cc_ray.evaluate.latency import DEVICE, Interval, Timing
+from cc_ray.evaluate.latency import DEVICE, BatchTiming, Interval, Timing
 from cc_ray.evaluate.layers import Layer
 from cc_ray.evaluate.predictions import Predictions
 from cc_ray.registry import Registry
@@ -89,7 +89,7 @@ class Measurement:
         return sum(layer.parameters for layer in self.layers)
 
 
-Subject = TypeVar("Subject", Measurement, Timing)
+Subject = TypeVar("Subject", Measurement, Timing, BatchTiming)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def on_slices(measurement: Measurement, value: Callable[[NDArray[np.bool_]], Val
             yield replace(value(chosen), split="evaluation", slice=name)
 
 
-def rows(subject: Measurement | Timing, model_id: str) -> list[dict[str, Any]]:
+def rows(subject: Measurement | Timing | BatchTiming, model_id: str) -> list[dict[str, Any]]:
     """Rows of `schema.METRICS`: the values of all metrics that are taken from this kind of subject."""
     return [
         {"model_id": model_id, "metric": name, **asdict(value)}
