@@ -20,13 +20,16 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Probabilities = NDArray[Any]
-"""(n, classes) of float16, float32 or float64, in [0, 1]."""
+"""(n, classes) of float16, float32 or float64, in [0, 1]; a zero has no sign."""
 
 FLOOR: Final = 2.0**-25
 """Half of the smallest positive number of half precision, about 3e-8."""
 PIECE: Final = 131_072
 """Values that are worked on at once."""
 _FLOORS: Final = np.full(PIECE, FLOOR, np.float32)
+_HALVES: Final = np.arange(0x3C00 + 1, dtype=np.uint16).view(np.float16)
+"""Every number of half precision in [0, 1], in order of its bits."""
+_LOGARITHMS: Final = np.log(np.maximum(_HALVES.astype(np.float32), np.float32(FLOOR)))
 
 
 class Reference:
@@ -42,9 +45,10 @@ class Reference:
         fits = instead_of is not None and instead_of._room.shape[1] >= count * classes
         self._room: Floats = instead_of._room if instead_of and fits else np.empty((2, count * classes), np.float32)
         self.probabilities, self.logarithms = (room[: count * classes].reshape(count, classes) for room in self._room)
+        places = np.empty(min(count, _step(classes)) * classes, np.intp)
         for rows in pieces(count, classes):
             _widen(probabilities[rows], self.probabilities[rows])
-            _logarithms(self.probabilities[rows], self.logarithms[rows])
+            _logarithms(probabilities[rows], self.probabilities[rows], self.logarithms[rows], places)
 
     def compared(self, probabilities: Probabilities) -> tuple[Floats, Floats]:
         """KL divergence of a model from the base in nats, (n,), and its MSE, (n,).
@@ -55,7 +59,8 @@ class Reference:
         count, classes = probabilities.shape
         kl, mse = np.empty(count, np.float32), np.empty(count, np.float32)
         ones = np.ones(classes, np.float32)
-        scratch = np.empty((2, max(1, PIECE // max(classes, 1)), classes), np.float32)
+        scratch = np.empty((2, _step(classes), classes), np.float32)
+        places = np.empty(_step(classes) * classes, np.intp)
         for rows in pieces(count, classes):
             own, other = scratch[:, : rows.stop - rows.start]
             base = self.probabilities[rows]
@@ -64,7 +69,7 @@ class Reference:
             np.divide(np.vecdot(other, other), classes, out=mse[rows])
             # The sum of the differences is what the lists' sums differ by.
             excess = np.vecdot(other, ones)
-            _logarithms(own, own)
+            _logarithms(probabilities[rows], own, own, places)
             np.subtract(self.logarithms[rows], own, out=own)
             # Rounding alone could make it negative.
             np.maximum(np.vecdot(base, own) + excess, 0, out=kl[rows])
@@ -87,9 +92,13 @@ def probability_matrix(lists: pa.ChunkedArray) -> Probabilities | None:
 
 def pieces(count: int, classes: int) -> Iterator[slice]:
     """Rows that are worked on together, in order."""
-    step = max(1, PIECE // max(classes, 1))
+    step = _step(classes)
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))
+
+
+def _step(classes: int) -> int:
+    return max(1, PIECE // max(classes, 1))
 
 
 def _widen(values: Probabilities, out: Floats) -> None:
@@ -104,8 +113,22 @@ def _widen(values: Probabilities, out: Floats) -> None:
     np.multiply(out, np.float32(2.0**112), out=out)
 
 
-def _logarithms(values: Floats, out: Floats) -> None:
+def _logarithms(values: Probabilities, widened: Floats, out: Floats, places: NDArray[np.intp]) -> None:
+    """Write logarithms of probabilities.
+
+    Args:
+        values: The probabilities.
+        widened: The same in single precision; may be `out`.
+        out: Takes the logarithms.
+        places: Room for as many integers.
+    """
+    if values.dtype == np.float16:
+        # Half precision has so few numbers that looking them up is faster than computing.
+        own = places[: values.size].reshape(values.shape)
+        np.copyto(own, values.view(np.uint16))
+        np.take(_LOGARITHMS, own, out=out, mode="clip")
+        return
     # Beside an array numpy compares three times as fast as beside a number.
     floors = _FLOORS[: values.size] if values.size <= len(_FLOORS) else np.full(values.size, FLOOR, np.float32)
-    np.maximum(values, floors.reshape(values.shape), out=out)
+    np.maximum(widened, floors.reshape(values.shape), out=out)
     np.log(out, out=out)
