@@ -69,15 +69,15 @@ def measured(root: Path, question: str) -> dict[str, float]:
 
 
 def _main(root: str, question: str) -> None:
-    empty = _peak_mb()
+    empty = peak_mb()
     views = open_views(root)
     ids = views.sql("SELECT model_id FROM models ORDER BY step_index, name")["model_id"].to_pylist()
     seconds = [_seconds(QUESTIONS[question], views, ids) for _ in range(3)]
-    found = {"first_s": seconds[0], "best_s": min(seconds[1:]), "rss_mb": _peak_mb() - empty}
+    found = {"first_s": seconds[0], "best_s": min(seconds[1:]), "rss_mb": peak_mb() - empty}
     sys.stdout.write(json.dumps(found))
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """Peak resident memory of this process; what `getrusage` tells begins with the parent's."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from cc_ray.store import Store
 from cc_ray.store.compaction import compact
 from cc_ray.views import Views, open_views
 from tests.benchmarks.make_large_store import make_large_store
+from tests.benchmarks.measured import peak_mb
 
 MODELS: Final = int(os.environ.get("CC_RAY_LARGE_MODELS", "1000"))
 INSTANCES: Final = int(os.environ.get("CC_RAY_LARGE_INSTANCES", "100000"))
@@ -114,8 +114,7 @@ def _main(root: str, name: str) -> None:
             said.append(f"refused: {str(error)[:160]}")
 
     clock, worked = _seconds(asked)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sys.stdout.write(json.dumps({"clock_s": clock, "worked_s": worked, "rss_mb": peak, "said": said[0]}))
+    sys.stdout.write(json.dumps({"clock_s": clock, "worked_s": worked, "rss_mb": peak_mb(), "said": said[0]}))
 
 
 if __name__ == "__main__":

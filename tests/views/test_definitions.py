@@ -1,4 +1,7 @@
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -198,3 +201,32 @@ def chain(store: Store) -> Views:
     add_model(store, "bbbb", parent="aaaa", steps=steps[:1], metrics={"accuracy": 0.8})
     add_model(store, "cccc", parent="bbbb", steps=steps, metrics={"accuracy": 0.7})
     return open_views(store.root)
+
+
+def joins(plan: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Of every join what streams, and what is held in memory."""
+    if plan["name"].strip().endswith("JOIN"):
+        yield tuple(plan["children"])
+    for child in plan["children"]:
+        yield from joins(child)
+
+
+def whole_tables(plan: dict[str, Any]) -> Iterator[str]:
+    """Large tables that a part of a plan reads without a filter."""
+    if "ARROW_SCAN" in plan["name"] and not plan["extra_info"].get("Filters"):
+        yield plan["name"]
+    for child in plan["children"]:
+        yield from whole_tables(child)
+
+
+@pytest.mark.parametrize("view", ["pairs", "flips", "behaviours", "class_behaviours"])
+def test_the_base_is_held_in_memory_and_all_other_models_stream(tmp_path: Path, view: str) -> None:
+    store = new_store(tmp_path)
+    for model_id in ("aaaa", "bbbb"):
+        add_model(store, model_id, labels=[0, 1], probabilities=answers([0, 1]))
+
+    told = open_views(tmp_path).sql(f"EXPLAIN (FORMAT json) FROM {view} WHERE base_id = 'aaaa'")
+
+    found = list(joins(json.loads(told["explain_value"][0].as_py())[0]))
+    assert found
+    assert [list(whole_tables(held)) for _, held in found] == [[]] * len(found)

@@ -19,9 +19,15 @@
 -- kl: KL divergence of the model from the base, in nats, where the base is its own base model or parent and the step recorded it; for any other two models see divergences
 -- mse: mean over classes of (p - p_base)^2, recorded likewise
 CREATE VIEW pairs AS
-WITH origin AS (
-    SELECT model_id, min(ancestor) FILTER (distance = 1) AS parent, arg_max(ancestor, distance) AS root
-    FROM ancestry
+-- Looked up rather than joined: what is joined DuckDB may hold in memory, and predictions are many.
+WITH origin AS MATERIALIZED (
+    SELECT
+        model_id,
+        any_value(task_id) AS task_id,
+        min(ancestor) FILTER (distance = 1) AS parent,
+        arg_max(ancestor, distance) AS root
+    FROM models
+    JOIN ancestry USING (model_id)
     GROUP BY model_id
 )
 SELECT
@@ -44,16 +50,17 @@ SELECT
     b.loss AS base_loss,
     CASE b.model_id
         WHEN p.model_id THEN 0
-        WHEN origin.root THEN p.kl_from_base
-        WHEN origin.parent THEN p.kl_from_parent
+        WHEN p.origin.root THEN p.kl_from_base
+        WHEN p.origin.parent THEN p.kl_from_parent
     END AS kl,
     CASE b.model_id
         WHEN p.model_id THEN 0
-        WHEN origin.root THEN p.mse_from_base
-        WHEN origin.parent THEN p.mse_from_parent
+        WHEN p.origin.root THEN p.mse_from_base
+        WHEN p.origin.parent THEN p.mse_from_parent
     END AS mse
-FROM predictions AS p
-JOIN predictions AS b ON b.instance = p.instance
-JOIN models AS model ON model.model_id = p.model_id
-JOIN models AS base ON base.model_id = b.model_id AND base.task_id = model.task_id
-JOIN origin ON origin.model_id = p.model_id;
+FROM (
+    SELECT *, (SELECT origin FROM origin WHERE origin.model_id = predictions.model_id) AS origin FROM predictions
+) AS p
+JOIN (
+    SELECT *, (SELECT task_id FROM origin WHERE origin.model_id = predictions.model_id) AS task_id FROM predictions
+) AS b ON b.instance = p.instance AND b.task_id = p.origin.task_id;
