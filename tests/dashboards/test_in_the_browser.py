@@ -2,6 +2,7 @@
 
 import http.client
 import re
+import time
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -155,6 +156,10 @@ def test_a_model_published_while_the_page_is_open_appears(screen: Screen, dashbo
         timeout=20_000,
     )
     assert screen.addressed() == chosen
+    # Rows come first, their marks with the next message.
+    until = time.monotonic() + 20
+    while [short(id) for id in screen.marked()[0]] != sorted(chosen) and time.monotonic() < until:
+        screen.page.wait_for_timeout(100)
     assert [short(id) for id in screen.marked()[0]] == sorted(chosen)
 
 
