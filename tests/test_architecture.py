@@ -16,6 +16,7 @@ LAYERS = {
     "work": ("cc_ray.compress", "cc_ray.evaluate", "cc_ray.tasks", "cc_ray.imports"),
     "storage": ("cc_ray.store",),
     "words": (
+        "cc_ray.compiled",
         "cc_ray.recipe",
         "cc_ray.schema",
         "cc_ray.divergence",
@@ -41,6 +42,7 @@ HOMES = {
     "torch_pruning": {"work"},
     "transformers": {"work"},
     "duckdb": {"questions"},
+    "numba": {"words"},
     "typer": {"entry"},
     "rich": {"entry"},
     "panel": set[str](),

@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cc_ray.compiled import compiled
 from cc_ray.errors import StoreError
 from cc_ray.store.encoding import FLOAT_TYPES, Array, Entry, on_grid, unpack, widened
 from cc_ray.store.layout import Layout
@@ -109,12 +110,21 @@ class Elements:
             OSError: If the file ends before them.
         """
         found = np.empty(max(stop - start, 0), self.dtype)
-        if (
-            found.size
-            and os.preadv(self.handle, [found.data], self.offset + start * self.dtype.itemsize) != found.nbytes
-        ):
-            raise OSError("it ends early")
+        self.fill(found, start)
         return found
+
+    def fill(self, out: Array, start: int) -> None:
+        """Write values into an array of the same type, from this position on.
+
+        Raises:
+            OSError: If the file ends before them.
+        """
+        if not out.size:
+            return
+        if start + out.size > self.size:
+            raise OSError("a part is shorter than it should be")
+        if os.preadv(self.handle, [out.data], self.offset + start * self.dtype.itemsize) != out.nbytes:
+            raise OSError("it ends early")
 
     @cached_property
     def all(self) -> Array:
@@ -132,25 +142,34 @@ class StoredTensor(ABC):
         self.size = math.prod(entry.shape)
         self._path = path
 
+    def fill(self, out: Floats, start: int) -> None:
+        """Write real values into `out`, from position `start` on; it is a multiple of 8.
+
+        Raises:
+            StoreError: If they cannot be read.
+        """
+        try:
+            self._fill(out, start)
+        except (OSError, ValueError, IndexError) as error:
+            raise StoreError(
+                f"the model file {self._path} cannot be read: {error}. Remove it and run its recipe again."
+            ) from error
+
     def values(self, start: int, stop: int) -> Floats:
         """Real values, (stop - start,); `start` is a multiple of 8.
 
         Raises:
             StoreError: If they cannot be read.
         """
-        try:
-            return self._values(start, stop)
-        except (OSError, ValueError, IndexError) as error:
-            raise StoreError(
-                f"the model file {self._path} cannot be read: {error}. Remove it and run its recipe again."
-            ) from error
+        found = np.empty(stop - start, np.float32)
+        self.fill(found, start)
+        return found
 
     def whole(self) -> Floats:
         """All real values, in the tensor's shape."""
         found = np.empty(self.size, np.float32)
         for start in range(0, self.size, BLOCK):
-            stop = min(start + BLOCK, self.size)
-            found[start:stop] = self.values(start, stop)
+            self.fill(found[start : start + BLOCK], start)
         return found.reshape(self.shape)
 
     def mask(self, start: int, stop: int) -> Bytes:
@@ -158,14 +177,18 @@ class StoredTensor(ABC):
         return np.packbits(self.values(start, stop) != 0)
 
     @abstractmethod
-    def _values(self, start: int, stop: int) -> Floats: ...
+    def _fill(self, out: Floats, start: int) -> None: ...
 
 
 class DenseTensor(StoredTensor):
     """All values, one after the other."""
 
-    def _values(self, start: int, stop: int) -> Floats:
-        return widened(self.parts[""].read(start, stop), self.entry.dtype)
+    def _fill(self, out: Floats, start: int) -> None:
+        values = self.parts[""]
+        if values.dtype == out.dtype:
+            values.fill(out, start)
+        else:
+            out[:] = widened(values.read(start, start + len(out)), self.entry.dtype)
 
 
 class MaskedTensor(StoredTensor):
@@ -186,73 +209,82 @@ class MaskedTensor(StoredTensor):
         return np.concatenate([[0], np.cumsum(counts)])
 
     def _rank(self, position: int) -> int:
-        run, byte = position // 8 // _COUNTED, position // 8
-        return int(self._before[run] + np.bitwise_count(self._packed[run * _COUNTED : byte]).sum(dtype=np.int64))
+        """Ones before a position."""
+        byte, bits = divmod(position, 8)
+        run = byte // _COUNTED
+        whole = np.bitwise_count(self._packed[run * _COUNTED : byte]).sum(dtype=np.int64)
+        rest = int(self._packed[byte]) >> (8 - bits) if bits else 0
+        return int(self._before[run] + whole) + rest.bit_count()
 
-    def _there(self, start: int, stop: int) -> tuple[NDArray[np.intp], int]:
-        """Positions within the block that are not zero, and the rank of the first."""
-        bits = np.unpackbits(self._packed[start // 8 : (stop + 7) // 8], count=stop - start)
-        return np.flatnonzero(bits.view(bool)), self._rank(start)
+    def _spread(self, out: Array, start: int, fill: Callable[[Array, int], None]) -> None:
+        """Write values into `out`, zeros between them; `fill` gives those that are not zero, from a rank on."""
+        first, last = self._rank(start), self._rank(start + len(out))
+        before = len(out) - (last - first)
+        fill(out[before:], first)
+        spread(out.view(f"u{out.itemsize}"), self._mask(start, start + len(out)), before)
+
+    def _mask(self, start: int, stop: int) -> Bytes:
+        return self._packed[start // 8 : (stop + 7) // 8]
 
 
 class BitmapTensor(MaskedTensor):
     """Values that are not zero, and a mask of where they lie."""
 
-    def _values(self, start: int, stop: int) -> Floats:
-        where, first = self._there(start, stop)
-        found = np.zeros(stop - start, np.float32)
-        found[where] = widened(self.parts["values"].read(first, first + len(where)), self.entry.dtype)
-        return found
+    def _fill(self, out: Floats, start: int) -> None:
+        values = self.parts["values"]
+        found = out if values.dtype == out.dtype else np.empty(len(out), values.dtype)
+        self._spread(found, start, values.fill)
+        if found is not out:
+            out[:] = widened(found, self.entry.dtype)
 
     def mask(self, start: int, stop: int) -> Bytes:
         """As `StoredTensor.mask`; the stored mask, unless it marks a -0.0."""
-        packed = self._packed[start // 8 : (stop + 7) // 8]
-        first, count = self._rank(start), int(np.bitwise_count(packed).sum(dtype=np.int64))
-        values = self.parts["values"].read(first, first + count)
+        packed, first, last = self._mask(start, stop), self._rank(start), self._rank(stop)
+        values = self.parts["values"].read(first, last)
         if self.entry.dtype == "bfloat16":
             values = values & np.uint16(0x7FFF)
-        return packed if np.count_nonzero(values) == count else super().mask(start, stop)
+        return packed if np.count_nonzero(values) == last - first else super().mask(start, stop)
 
 
 class CodedTensor(MaskedTensor):
     """Values on a grid, as codes."""
 
-    def _values(self, start: int, stop: int) -> Floats:
-        scale, offsets = (Spread(self.parts[name].all, self.shape) for name in ("scale", "offsets"))
-        if not self.entry.sparse:
-            steps = self._codes(start, stop) + offsets.read(start, stop)
-            return widened(on_grid(steps, scale.read(start, stop)), self.entry.dtype)
-        where, first = self._there(start, stop)
-        steps = np.zeros(stop - start, np.int16)
-        steps[where] = self._codes(first, first + len(where))
-        steps[where] += np.broadcast_to(offsets.read(start, stop), steps.shape)[where]
-        return widened(on_grid(steps, scale.read(start, stop)), self.entry.dtype)
+    def _fill(self, out: Floats, start: int) -> None:
+        stop = start + len(out)
+        scale, offsets = (Along(self.parts[name].all, self.shape).read(start, stop) for name in ("scale", "offsets"))
+        steps = np.empty(len(out), np.int16)
+        if self.entry.sparse:
+            self._spread(steps, start, self._fill_codes)
+            steps += offsets * np.unpackbits(self._mask(start, stop), count=len(out))
+        else:
+            self._fill_codes(steps, start)
+            steps += offsets
+        out[:] = widened(on_grid(steps, scale), self.entry.dtype)
 
-    def _codes(self, start: int, stop: int) -> NDArray[np.int16]:
-        aligned, bits = start // 8 * 8, self.entry.bits
+    def _fill_codes(self, out: NDArray[np.int16], start: int) -> None:
+        aligned, stop, bits = start // 8 * 8, start + len(out), self.entry.bits
         packed = self.parts["codes"].read(aligned * bits // 8, (stop * bits + 7) // 8)
-        return unpack(packed, bits, stop - aligned)[start - aligned :].astype(np.int16)
+        out[:] = unpack(packed, bits, stop - aligned)[start - aligned :]
 
 
 class Int8Tensor(MaskedTensor):
     """Integers with a scale and a zero point per row."""
 
-    def _values(self, start: int, stop: int) -> Floats:
-        scale, zero_point = (Spread(self.parts[name].all, self.shape) for name in ("scale", "zero_point"))
-        centred = self._integers(start, stop).astype(np.int32) - zero_point.read(start, stop).astype(np.int32)
-        return (centred * scale.read(start, stop)).astype(np.float32)
-
-    def _integers(self, start: int, stop: int) -> Array:
-        if not self.entry.sparse:
-            return self.parts["qdata"].read(start, stop)
-        where, first = self._there(start, stop)
-        found = np.zeros(stop - start, np.int8)
-        found[where] = self.parts["values"].read(first, first + len(where))
-        return found
+    def _fill(self, out: Floats, start: int) -> None:
+        stop = start + len(out)
+        scale, zero_point = (
+            Along(self.parts[name].all, self.shape).read(start, stop) for name in ("scale", "zero_point")
+        )
+        integers = np.empty(len(out), np.int8)
+        if self.entry.sparse:
+            self._spread(integers, start, self.parts["values"].fill)
+        else:
+            self.parts["qdata"].fill(integers, start)
+        out[:] = (integers.astype(np.int32) - zero_point.astype(np.int32)) * scale
 
 
 @dataclass(frozen=True)
-class Spread:
+class Along:
     """A small array that broadcasts to a tensor."""
 
     array: Array
@@ -279,6 +311,29 @@ class Spread:
             return held
         lengths = np.minimum((runs + 1) * run, stop) - np.maximum(runs * run, start)
         return np.repeat(held, lengths)
+
+
+@compiled
+def spread(values: Array, mask: Bytes, before: int) -> None:
+    """Move values from the end of an array to the places that a mask marks; zeros come between them.
+
+    Args:
+        values: Unsigned integers, (n,); those from `before` on are moved.
+        mask: A bit for each place, the highest bit of a byte first; n - `before` of the n are ones.
+        before: First of the values that are moved.
+    """
+    at, last, size, byte = np.int64(before), np.int64(values.size - 1), values.size, 0
+    while at + 8 <= size:
+        bits = np.int64(mask[byte])
+        for place in range(8):
+            here = (bits >> (7 - place)) & 1
+            values[8 * byte + place] = values[at] * values.dtype.type(here)
+            at += here
+        byte += 1
+    for place in range(8 * byte, size):
+        here = (np.int64(mask[place >> 3]) >> (7 - (place & 7))) & 1
+        values[place] = values[min(at, last)] * values.dtype.type(here)
+        at += here
 
 
 def _places(handle: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:

@@ -31,8 +31,8 @@ class Values(Protocol):
     def size(self) -> int:
         """Number of values."""
 
-    def values(self, start: int, stop: int) -> Floats:
-        """Real values of these positions; `start` is a multiple of 8."""
+    def fill(self, out: Floats, start: int) -> None:
+        """Write real values into `out`, from this position on; it is a multiple of 8."""
 
     def mask(self, start: int, stop: int) -> Bytes:
         """Which values are not zero, a bit each, the highest bit of a byte first; unused bits are 0."""
@@ -49,9 +49,9 @@ class Picked:
         """Number of values."""
         return self.held.size
 
-    def values(self, start: int, stop: int) -> Floats:
-        """As `Values.values`."""
-        return self.held[start:stop]
+    def fill(self, out: Floats, start: int) -> None:
+        """As `Values.fill`."""
+        out[:] = self.held[start : start + len(out)]
 
     def mask(self, start: int, stop: int) -> Bytes:
         """As `Values.mask`."""

@@ -51,9 +51,8 @@ class Bins:
 
     def gathered(self, counts: Counts, fine: Bins) -> Counts:
         """Counts (bins of `fine`, ...) in these bins, which are unions of them."""
-        places = np.arange(fine.first, fine.last + 1) >> (self.exponent - fine.exponent)
-        found = np.zeros((self.count, *counts.shape[1:]), np.int64)
-        np.add.at(found, np.clip(places, self.first, self.last) - self.first, counts)
+        places = np.clip(np.arange(fine.first, fine.last + 1) >> (self.exponent - fine.exponent), self.first, self.last)
+        found: Counts = np.add.reduceat(counts, np.searchsorted(places, range(self.first, self.last + 1)), axis=0)
         return found
 
 

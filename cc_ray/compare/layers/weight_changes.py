@@ -17,9 +17,9 @@ import pyarrow as pa
 from cc_ray.compare.asking import Row, comparable, marks, rows
 from cc_ray.compare.layers.counterparts import Counterpart, Counterparts, tensor_name
 from cc_ray.compare.layers.module_paths import above, matching, natural, node, within
-from cc_ray.compare.layers.saved_weights import Beside, Values, Wanted, artifacts, compared
+from cc_ray.compare.layers.saved_weights import Beside, Wanted, artifacts, compared
 from cc_ray.compare.layers.value_bins import Bins, central, grouped, stored
-from cc_ray.compare.layers.value_changes import NUMBERS, STEPS, Cells, Counts, Doubles, Workspace, add_block, base_block
+from cc_ray.compare.layers.value_changes import NUMBERS, STEPS, Cells, Counts, Doubles, add_changes
 from cc_ray.store.blocks import BLOCK
 from cc_ray.views import Views
 
@@ -269,28 +269,17 @@ def tally(beside: Beside, start: int, stop: int, bins: Sequence[Bins]) -> list[t
         For each model the number of values, the numbers that `Sums` holds, and for each of `bins` the values by bin
         and band, (bins, bands).
     """
-    own = list(beside.own.values())
-    few = (own[first : first + _TOGETHER] for first in range(0, len(own), _TOGETHER))
-    return [answer for some in few for answer in _added(beside.base, some, start, stop, bins)]
-
-
-_TOGETHER: Final = 8
-"""Models whose cells are held at once."""
-
-
-def _added(
-    base: Values, models: Sequence[Values], start: int, stop: int, bins: Sequence[Bins]
-) -> list[tuple[int, Doubles, list[Counts]]]:
-    room = Workspace(stop - start)
-    sums = [np.zeros(len(NUMBERS)) for _ in models]
-    cells = [[Cells(one, stop - start) for one in bins] for _ in models]
-    with np.errstate(all="ignore"):
-        for low in range(start, stop, BLOCK):
-            high = min(low + BLOCK, stop)
-            block = base_block(base.values(low, high), room)
-            for place, own in enumerate(models):
-                values = block.given if own is base else own.values(low, high)
-                add_block(values, block, room, sums[place], cells[place])
+    base, own, bands = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.uint8)
+    sums = np.zeros((len(beside.own), len(NUMBERS)))
+    cells = [[Cells(one) for one in bins] for _ in beside.own]
+    for low in range(start, stop, BLOCK):
+        size = min(BLOCK, stop - low)
+        beside.base.fill(base[:size], low)
+        for values, numbers, held in zip(beside.own.values(), sums, cells, strict=True):
+            values.fill(own[:size], low)
+            add_changes(own[:size], base[:size], numbers, bands[:size])
+            for one in held:
+                one.add(own[:size], bands[:size])
     counts = ([one.counted() for one in held] for held in cells)
     return [(stop - start, numbers, found) for numbers, found in zip(sums, counts, strict=True)]
 
