@@ -5,7 +5,7 @@ Sufficiency"); the MSE is the mean over classes of (p_C - p_B)^2. A probability 
 logarithm: what rounds to zero in half precision need not be impossible. Rounded lists do not sum to 1, so what their
 sums differ by is taken off: sum p_C - sum p_B is added (Csiszar's I-divergence, 1991, which is never negative).
 
-The arithmetic is done in pieces that fit a processor's cache, in single precision: memory holds a piece, not a store.
+The arithmetic is done in single precision, in pieces that fit a processor's cache, by a compiled loop.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from cc_ray.compiled import compiled
+
 Floats = NDArray[np.float32]
 Probabilities = NDArray[Any]
 """(n, classes) of float16, float32 or float64, in [0, 1]; a zero has no sign."""
 
 FLOOR: Final = 2.0**-25
 """Half of the smallest positive number of half precision, about 3e-8."""
-PIECE: Final = 131_072
+PIECE: Final = 32_768
 """Values that are worked on at once."""
-_FLOORS: Final = np.full(PIECE, FLOOR, np.float32)
-_HALVES: Final = np.arange(0x3C00 + 1, dtype=np.uint16).view(np.float16)
+_HALVES: Final = np.arange(0x3C00 + 1, dtype=np.uint16).view(np.float16).astype(np.float32)
 """Every number of half precision in [0, 1], in order of its bits."""
-_LOGARITHMS: Final = np.log(np.maximum(_HALVES.astype(np.float32), np.float32(FLOOR)))
+_LOGARITHMS: Final = np.log(np.maximum(_HALVES, np.float32(FLOOR)))
+_LARGEST: Final = len(_HALVES) - 1
 
 
 class Reference:
@@ -45,10 +47,8 @@ class Reference:
         fits = instead_of is not None and instead_of._room.shape[1] >= count * classes
         self._room: Floats = instead_of._room if instead_of and fits else np.empty((2, count * classes), np.float32)
         self.probabilities, self.logarithms = (room[: count * classes].reshape(count, classes) for room in self._room)
-        places = np.empty(min(count, _step(classes)) * classes, np.intp)
         for rows in pieces(count, classes):
-            _widen(probabilities[rows], self.probabilities[rows])
-            _logarithms(probabilities[rows], self.probabilities[rows], self.logarithms[rows], places)
+            _prepare(probabilities[rows], self.probabilities[rows], self.logarithms[rows])
 
     def compared(self, probabilities: Probabilities) -> tuple[Floats, Floats]:
         """KL divergence of a model from the base in nats, (n,), and its MSE, (n,).
@@ -58,21 +58,14 @@ class Reference:
         """
         count, classes = probabilities.shape
         kl, mse = np.empty(count, np.float32), np.empty(count, np.float32)
-        ones = np.ones(classes, np.float32)
+        if probabilities.dtype == np.float16:
+            _compare_halves(probabilities.view(np.uint16), self.probabilities, self.logarithms, kl, mse)
+            return kl, mse
         scratch = np.empty((2, _step(classes), classes), np.float32)
-        places = np.empty(_step(classes) * classes, np.intp)
         for rows in pieces(count, classes):
-            own, other = scratch[:, : rows.stop - rows.start]
-            base = self.probabilities[rows]
-            _widen(probabilities[rows], own)
-            np.subtract(own, base, out=other)
-            np.divide(np.vecdot(other, other), classes, out=mse[rows])
-            # The sum of the differences is what the lists' sums differ by.
-            excess = np.vecdot(other, ones)
-            _logarithms(probabilities[rows], own, own, places)
-            np.subtract(self.logarithms[rows], own, out=own)
-            # Rounding alone could make it negative.
-            np.maximum(np.vecdot(base, own) + excess, 0, out=kl[rows])
+            own, logarithms = scratch[:, : rows.stop - rows.start]
+            _prepare(probabilities[rows], own, logarithms)
+            _compare(own, logarithms, self.probabilities[rows], self.logarithms[rows], kl[rows], mse[rows])
         return kl, mse
 
 
@@ -101,34 +94,56 @@ def _step(classes: int) -> int:
     return max(1, PIECE // max(classes, 1))
 
 
-def _widen(values: Probabilities, out: Floats) -> None:
-    """Write probabilities in single precision."""
-    if values.dtype != np.float16:
-        np.copyto(out, values, casting="same_kind")
-        return
-    # A positive half-precision number is a single-precision one whose exponent starts elsewhere: shifting its bits and
-    # multiplying is exact, and eight times as fast as numpy's own conversion.
-    bits = out.view(np.uint32)
-    np.left_shift(values.view(np.uint16), np.uint32(13), out=bits, dtype=np.uint32)
-    np.multiply(out, np.float32(2.0**112), out=out)
-
-
-def _logarithms(values: Probabilities, widened: Floats, out: Floats, places: NDArray[np.intp]) -> None:
-    """Write logarithms of probabilities.
-
-    Args:
-        values: The probabilities.
-        widened: The same in single precision; may be `out`.
-        out: Takes the logarithms.
-        places: Room for as many integers.
-    """
+def _prepare(values: Probabilities, probabilities: Floats, logarithms: Floats) -> None:
+    """Write probabilities in single precision, and their logarithms."""
     if values.dtype == np.float16:
-        # Half precision has so few numbers that looking them up is faster than computing.
-        own = places[: values.size].reshape(values.shape)
-        np.copyto(own, values.view(np.uint16))
-        np.take(_LOGARITHMS, own, out=out, mode="clip")
+        _look_up(values.view(np.uint16), probabilities, logarithms)
         return
-    # Beside an array numpy compares three times as fast as beside a number.
-    floors = _FLOORS[: values.size] if values.size <= len(_FLOORS) else np.full(values.size, FLOOR, np.float32)
-    np.maximum(widened, floors.reshape(values.shape), out=out)
-    np.log(out, out=out)
+    np.copyto(probabilities, values, casting="same_kind")
+    np.maximum(probabilities, np.float32(FLOOR), out=logarithms)
+    np.log(logarithms, out=logarithms)
+
+
+@compiled
+def _look_up(bits: NDArray[np.uint16], probabilities: Floats, logarithms: Floats) -> None:
+    """As `_prepare`: half precision has so few numbers that looking them up is faster than computing."""
+    for row in range(bits.shape[0]):
+        for place in range(bits.shape[1]):
+            at = min(bits[row, place], np.uint16(_LARGEST))
+            probabilities[row, place] = _HALVES[at]
+            logarithms[row, place] = _LOGARITHMS[at]
+
+
+@compiled
+def _compare(own: Floats, own_log: Floats, base: Floats, base_log: Floats, kl: Floats, mse: Floats) -> None:
+    """Write the divergences of rows of a model from those of a base, (n, classes) each, to `kl` and `mse`, (n,)."""
+    classes = own.shape[1]
+    for row in range(own.shape[0]):
+        divergence = excess = square = np.float32(0)
+        for place in range(classes):
+            change = own[row, place] - base[row, place]
+            square += change * change
+            # The sum of the differences is what the lists' sums differ by.
+            excess += change
+            divergence += base[row, place] * (base_log[row, place] - own_log[row, place])
+        # Rounding alone could make it negative.
+        kl[row] = max(divergence + excess, np.float32(0))
+        mse[row] = square / np.float32(classes)
+
+
+@compiled
+def _compare_halves(own: NDArray[np.uint16], base: Floats, base_log: Floats, kl: Floats, mse: Floats) -> None:
+    """As `_compare`, of a model whose probabilities are given as bits of half precision."""
+    classes = own.shape[1]
+    for row in range(own.shape[0]):
+        divergence = excess = square = np.float32(0)
+        for place in range(classes):
+            at = min(own[row, place], np.uint16(_LARGEST))
+            change = _HALVES[at] - base[row, place]
+            square += change * change
+            # The sum of the differences is what the lists' sums differ by.
+            excess += change
+            divergence += base[row, place] * (base_log[row, place] - _LOGARITHMS[at])
+        # Rounding alone could make it negative.
+        kl[row] = max(divergence + excess, np.float32(0))
+        mse[row] = square / np.float32(classes)
