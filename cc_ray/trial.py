@@ -187,7 +187,7 @@ class _Job:
     def make_model(self) -> bool:
         """Publish the model with all that is measured of it, time apart; False if another was first."""
         with _beside_others():
-            made = self._made()
+            made, base = self._made(), self._predictions(0) if self.recipe.steps else None
             artifact = artifacts.save_model(self.store.layout, made.model)
             rows = measure(
                 self.task,
@@ -199,11 +199,12 @@ class _Job:
                 parent_weights=self._parent_weights(),
                 parent=_load(self.store, self.task, self.model_ids[-2]) if self.recipe.steps else None,
                 kept=made.kept,
+                base=base,
             )
             model = self._model_row(made, artifact.digest)
             findings = [{"model_id": self.model_id, **asdict(finding)} for finding in made.findings]
             own = {"models": [model], "lineage": self._edges(made.donors), "findings": findings}
-            return self.store.publish("step", self.model_id, {**rows, **own, "predictions": self._compared(rows)})
+            return self.store.publish("step", self.model_id, {**rows, **own, "predictions": self._compared(rows, base)})
 
     def time_model(self) -> bool:
         """Publish the model's latency; False if another was first."""
@@ -213,14 +214,16 @@ class _Job:
             rows = measure_latency(self.task, model, base, model_id=self.model_id)
         return self.store.publish("latency", self.model_id, {"metrics": rows})
 
-    def _compared(self, rows: Mapping[str, Any]) -> Any:
+    def _compared(self, rows: Mapping[str, Any], base: Any) -> Any:
         """The model's predictions with their divergences from those of its base model and parent."""
-        if not self.recipe.steps:
+        if base is None:
             return rows["predictions"]
-        base, parent = (
-            self.store.read("predictions", keys={"step": id}) for id in (self.model_ids[0], self.model_ids[-2])
-        )
+        parent = base if len(self.recipe.steps) == 1 else self._predictions(-2)
         return with_divergences(rows["predictions"], base=base, parent=parent)
+
+    def _predictions(self, place: int) -> Any:
+        """Predictions of a model on the way, in order of instance."""
+        return self.store.read("predictions", keys={"step": self.model_ids[place]}).sort_by("instance")
 
     def _made(self) -> _Made:
         start = time.perf_counter()

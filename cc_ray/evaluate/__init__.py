@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from torch import nn
 
@@ -40,6 +41,7 @@ def measure(
     parent_weights: Mapping[str, Weight] | None = None,
     parent: nn.Module | None = None,
     kept: Mapping[str, list[list[int]]] | None = None,
+    base: pa.Table | None = None,
 ) -> dict[str, Rows]:
     """Measure a model on the evaluation split: everything but time.
 
@@ -52,6 +54,7 @@ def measure(
         parent_weights: Those of the parent model; None for a base model.
         parent: The parent model itself, for the errors of single modules; None leaves them unmeasured.
         kept: What the operation recorded of reshaped tensors: by name, for each axis the parent's indices left.
+        base: The base model's rows of `predictions`, in order of instance; None for a base model.
 
     Returns:
         Rows of the tables `metrics`, `predictions`, `layers` and `activations`.
@@ -65,6 +68,7 @@ def measure(
         slices=_slices(task),
         layers=tuple(layers(model, weights, parent_weights, kept)),
         artifact_size=artifact_size,
+        base_correct=None if base is None else _correct(base, data.instances.numpy()),
     )
     return {
         "metrics": rows(measurement, model_id),
@@ -97,6 +101,12 @@ def measure_latency(
 def metric_definitions() -> list[dict[str, Any]]:
     """Rows of the table `metric_definitions`: every registered metric, in order of name."""
     return [{"metric": name, **vars(held.definition)} for name, held in metrics.items()]
+
+
+def _correct(rows: pa.Table, instances: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the answer to each instance is right, (n,)."""
+    found: NDArray[np.bool_] = rows["correct"].to_numpy()[np.searchsorted(rows["instance"].to_numpy(), instances)]
+    return found
 
 
 def _slices(task: Task) -> dict[str, NDArray[np.bool_]]:

@@ -25,7 +25,7 @@ def test_a_saved_model_is_measured_into_rows_that_fit_their_tables(base: str, tm
     )
 
     assert {name: conform(TABLES[name], table).num_rows for name, table in rows.items()} == {
-        "metrics": 2 * 11 + 7,
+        "metrics": 3 * 11 + 7,
         "predictions": 504,
         "layers": len(list(model.parameters())),
         "activations": len(rows["activations"]),

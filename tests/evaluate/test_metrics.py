@@ -2,6 +2,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,22 @@ from tests.evaluate.tiny import Tiny, saved
 UNITS_IN_NAMES = {"bytes": "_bytes", "ms": "_ms", "bits": "_bits", "instances/s": "_per_s"}
 
 
-def measured(model: nn.Module, *, bits: int = 32) -> dict[tuple[str, str], dict[str, Any]]:
-    rows = evaluate.measure(Tiny(), model, model_id="m", artifact_size=777, weights=saved(model, bits=bits))["metrics"]
+def measured(
+    model: nn.Module, *, bits: int = 32, base: pa.Table | None = None
+) -> dict[tuple[str, str], dict[str, Any]]:
+    about = {"model_id": "m", "artifact_size": 777, "weights": saved(model, bits=bits), "base": base}
+    rows = evaluate.measure(Tiny(), model, **about)["metrics"]
     return {(row["metric"], row["slice"]): row for row in rows}
+
+
+def predictions(model: nn.Module) -> pa.Table:
+    return evaluate.measure(Tiny(), model, model_id="m", artifact_size=777, weights=saved(model))["predictions"]
+
+
+def flips(base: pa.Table, own: pa.Table) -> tuple[int, int]:
+    """Instances lost and gained."""
+    pairs = list(zip(base["correct"].to_pylist(), own["correct"].to_pylist(), strict=True))
+    return pairs.count((True, False)), pairs.count((False, True))
 
 
 def network(*rows: list[float]) -> nn.Module:
@@ -48,6 +62,20 @@ def test_accuracy_with_wilsons_interval() -> None:
 
     assert (row["value"], row["n"], row["split"]) == (0.75, 4, "evaluation")
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((centre - reach, centre + reach), abs=1e-6)
+
+
+def test_accuracy_drop_against_the_base_model_with_agresti_and_mins_interval() -> None:
+    base = predictions(Tiny().build("identity"))
+    own, other = Tiny().build("identity"), network([1.0, 0.0], [9.0, 1.0])
+    lost, gained = flips(base, predictions(other))
+    n, share = 4 + 2, (lost - gained) / (4 + 2)
+    reach = 1.959964 * math.sqrt(((lost + gained + 1) / n - share**2) / n)
+
+    same, row = (measured(model, base=base)["accuracy_drop", "all"] for model in (own, other))
+
+    assert same["value"] == 0
+    assert (row["value"], row["n"]) == ((lost - gained) / 4, 4)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((share - reach, share + reach), abs=1e-6)
 
 
 def test_accuracy_and_loss_of_each_class() -> None:

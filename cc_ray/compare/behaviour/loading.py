@@ -333,7 +333,9 @@ def _tables(places: Sequence[_Place], model_id: str, columns: Sequence[str]) -> 
 def _read(places: Sequence[_Place], model_id: str, columns: Sequence[str]) -> Answers:
     tables = list(_tables(places, model_id, ("instance", *columns)))
     if not tables:
-        raise NotComparableError(f"there are no predictions of {model_id}: leave it out, or bring them in with `cc-ray import predictions`.")
+        raise NotComparableError(
+            f"there are no predictions of {model_id}: leave it out, or bring them in with `cc-ray import predictions`."
+        )
     table = pa.concat_tables(tables, promote_options="default").combine_chunks()
     if table["label"].null_count:
         raise generates_text(model_id)

@@ -82,6 +82,8 @@ class Measurement:
     """Its parameters."""
     artifact_size: int
     """Bytes of the saved model."""
+    base_correct: NDArray[np.bool_] | None = None
+    """Whether its base model is right, (n,); None for a base model."""
 
     @property
     def parameters(self) -> int:
