@@ -24,22 +24,24 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cc_ray.compress import Context, Finding, apply_step
 from cc_ray.errors import CcRayError, ModelNotFoundError, TrialFailedError
 from cc_ray.evaluate import measure, measure_latency, metric_definitions
 from cc_ray.evaluate.predictions import with_divergences
 from cc_ray.recipe import Recipe, canonical_json, step_name, trial_id
+from cc_ray.resources import Resources
 from cc_ray.store import Store, artifacts
 from cc_ray.store.weights import read_weights
-from cc_ray.tasks import SPLITS, Data, Split, Task, one_thread, splits_used, task_from_json
+from cc_ray.tasks import SPLITS, Data, Split, Task, splits_used, task_from_json, use_threads
 
 if TYPE_CHECKING:
     from torch import nn
 
 Kind = Literal["step", "latency"]
 """A batch that an execution makes: a model with what was measured of it, or its timing."""
+ONE_CPU: Final = Resources()
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ def ensure_task(store: Store, task: Task) -> None:
     store.publish("task", task.task_id, rows)
 
 
-def run_step(store: Store, task: Task, recipe: Recipe, index: int, *, study_id: str = "") -> StepResult:
+def run_step(
+    store: Store, task: Task, recipe: Recipe, index: int, *, study_id: str = "", held: Resources = ONE_CPU
+) -> StepResult:
     """Make, measure and publish the model after `index` steps of a recipe; its parent must be in the store.
 
     Args:
@@ -113,15 +117,18 @@ def run_step(store: Store, task: Task, recipe: Recipe, index: int, *, study_id: 
         recipe: Canonical.
         index: Number of steps from the base model; 0 trains the base model.
         study_id: The study that asks; empty outside a study.
+        held: What is kept for it; it uses as many threads as whole CPUs.
 
     Raises:
         TrialFailedError: If the operation or a measurement raises.
     """
-    job = _Job(store, task, recipe.prefix(index), "step", study_id)
-    return job.reused() or job.execute(job.make_model)
+    job = _Job(store, task, recipe.prefix(index), "step", study_id, held)
+    return job.reused() or job.execute(job.make_model, int(held.cpus))
 
 
-def run_latency(store: Store, task: Task, recipe: Recipe, index: int, *, study_id: str = "") -> StepResult:
+def run_latency(
+    store: Store, task: Task, recipe: Recipe, index: int, *, study_id: str = "", held: Resources = ONE_CPU
+) -> StepResult:
     """Time the model after `index` steps of a recipe, alone on its machine; it and its base must be in the store.
 
     Args:
@@ -130,11 +137,12 @@ def run_latency(store: Store, task: Task, recipe: Recipe, index: int, *, study_i
         recipe: Canonical.
         index: Number of steps from the base model.
         study_id: The study that asks; empty outside a study.
+        held: What is kept for it; models are timed on one thread.
 
     Raises:
         TrialFailedError: If timing raises.
     """
-    job = _Job(store, task, recipe.prefix(index), "latency", study_id)
+    job = _Job(store, task, recipe.prefix(index), "latency", study_id, held)
     return job.reused() or job.execute(job.time_model)
 
 
@@ -160,6 +168,7 @@ class _Job:
     recipe: Recipe
     kind: Kind
     study_id: str
+    held: Resources
 
     @property
     def model_ids(self) -> tuple[str, ...]:
@@ -172,8 +181,8 @@ class _Job:
     def reused(self) -> StepResult | None:
         return StepResult(self.model_id, True, 0.0) if self.store.has(self.kind, self.model_id) else None
 
-    def execute(self, work: Callable[[], bool]) -> StepResult:
-        one_thread()
+    def execute(self, work: Callable[[], bool], threads: int = 1) -> StepResult:
+        use_threads(max(1, threads))
         started_at, start = datetime.now(UTC), time.perf_counter()
         try:
             published = work()
@@ -288,6 +297,8 @@ class _Job:
             "reason": reason,
             "node": socket.gethostname(),
             "process": os.getpid(),
+            "cpus": self.held.cpus,
+            "gpus": self.held.gpus,
             "started_at": started_at,
             "duration_s": duration_s,
         }

@@ -17,6 +17,7 @@ from torch import nn
 
 from cc_ray.errors import UnknownOperationError
 from cc_ray.registry import Registry
+from cc_ray.resources import Resources
 from cc_ray.tasks import Task
 
 Representation = Literal["float", "simulated", "quantized"]
@@ -75,6 +76,8 @@ class Operation(BaseModel, ABC):
     gives: ClassVar[Representation | None] = None
     """Representation of the model that it makes; None leaves it as it was."""
 
+    resources: ClassVar[Resources | None] = None
+    """What a step asks of the cluster; None takes the task's. A search space may ask for other ones."""
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
     """Parameters that work on an ordinary model: for the documentation and the conformance suite."""
 

@@ -4,13 +4,16 @@ A search space is written with the names below. `load.load_space` finds one, `pl
 `tuner.explore` runs it.
 """
 
+from cc_ray.resources import Resources
 from cc_ray.search.space import (
     RecipeSpace,
     SearchSpace,
     at_least,
     at_most,
+    branch,
     choice,
     either,
+    front_of,
     integer,
     loguniform,
     optional,
@@ -21,11 +24,14 @@ from cc_ray.search.space import (
 
 __all__ = [
     "RecipeSpace",
+    "Resources",
     "SearchSpace",
     "at_least",
     "at_most",
+    "branch",
     "choice",
     "either",
+    "front_of",
     "integer",
     "loguniform",
     "optional",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cc_ray.recipe import Recipe, trial_id
+from cc_ray.search.baselines import baselines
+from cc_ray.search.branching import resolved
 from cc_ray.search.matching import answers_for
 from cc_ray.search.records import TrialState, has_all, last_trials
 from cc_ray.search.sampling import canonical, check, draw_by_lot, listed, size, task_of
@@ -29,9 +31,9 @@ class Agenda:
     failed: tuple[TrialState, ...]
     """Not tried again in this session."""
     to_run: tuple[Recipe, ...]
-    """Known to be run; with `optuna` only those that an earlier session did not get done."""
+    """Known to be run, baselines first; of a guided search only those that an earlier session did not get done."""
     count: int
-    """Trials to run; with `optuna` more than `to_run` names."""
+    """Trials to run; of a guided search more than `to_run` names."""
 
     @property
     def total(self) -> int:
@@ -39,7 +41,7 @@ class Agenda:
         return len(self.finished) + len(self.failed) + self.count
 
     def expected(self) -> tuple[Recipe, ...]:
-        """The recipes to run; where Optuna decides later, others taken by lot stand in for them."""
+        """The recipes to run; where the search decides later, others taken by lot stand in for them."""
         known = {*self.to_run, *self.finished, *(state.recipe for state in self.failed)}
         others: Iterator[Recipe] = (recipe for recipe in draw_by_lot(self.space) if recipe not in known)
         missing = self.count - len(self.to_run)
@@ -59,12 +61,15 @@ def take_stock(space: SearchSpace, store: Store | None, *, retry_failed: bool = 
         UnknownOperationError: If an operation is not registered.
         UnknownTaskError: If the task is not registered.
     """
-    check(space)
     task = task_of(space)
+    space = resolved(space, store, task.task_id)
+    check(space)
     states = last_trials(store, space.name) if store else {}
-    recipes = _recipes(space, states)
+    beside = baselines(space)
+    first = listed(beside) if beside else []
+    own = _recipes(space, states)
     finished, failed, to_run = [], [], []
-    for recipe in recipes:
+    for recipe in dict.fromkeys((*first, *own)):
         state = states.get(trial_id(space.name, recipe))
         if state and state.state == "failed" and not retry_failed:
             failed.append(replace(state, recipe=recipe))
@@ -72,21 +77,23 @@ def take_stock(space: SearchSpace, store: Store | None, *, retry_failed: bool = 
             finished.append(recipe)
         else:
             to_run.append(recipe)
-    count = max(len(to_run), _samples(space) - len(finished) - len(failed))
-    return Agenda(space, task, tuple(finished), tuple(failed), tuple(to_run), count)
+    still_open = max(0, _samples(space, first) - len(set(own) - set(first)))
+    return Agenda(space, task, tuple(finished), tuple(failed), tuple(to_run), len(to_run) + still_open)
 
 
 def _recipes(space: SearchSpace, states: dict[str, TrialState]) -> list[Recipe]:
-    if space.method != "optuna":
+    if not space.guided:
         return listed(space)
     past = (state.recipe for state in states.values() if answers_for(space, state.recipe) is not None)
     # A recipe of an older version of an operation has another identity now: it is no trial of this space.
     return [now for recipe in past if (now := canonical(recipe)) == recipe]
 
 
-def _samples(space: SearchSpace) -> int:
-    """Trials that Optuna is to have over all sessions; no more than there are recipes."""
-    if space.method != "optuna" or space.samples is None:
+def _samples(space: SearchSpace, beside: Sequence[Recipe]) -> int:
+    """Trials that a guided search is to have over all sessions; no more than there are recipes but the baselines."""
+    if not space.guided or space.samples is None:
         return 0
     limit = size(space)
-    return space.samples if limit is None else min(space.samples, limit)
+    if limit is None:
+        return space.samples
+    return min(space.samples, limit - sum(answers_for(space, recipe) is not None for recipe in beside))

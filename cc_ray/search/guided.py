@@ -1,10 +1,9 @@
-"""Recipes that Optuna takes to be promising: ask, tell, and learn from the trials of earlier sessions."""
+"""Recipes that Optuna takes to be promising: ask, tell, and learn from what the store holds already."""
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from cc_ray.recipe import Recipe
 from cc_ray.search.matching import Answers, answers_for
 from cc_ray.search.sampling import canonical, draw, draw_by_lot
 from cc_ray.search.space import Range, SearchSpace
+from cc_ray.search.verdicts import Verdict, judged
 
 _TRIES: Final = 20
 """So often Optuna is asked for a recipe that is new, before one is taken by lot."""
@@ -25,14 +25,14 @@ _TRIES: Final = 20
 class Guided:
     """Hands out recipes that Optuna takes to be promising, each once.
 
-    The tree-structured Parzen estimator in its grouped, multivariate form serves any number of objectives. It is taken
-    for several objectives too, because NSGA-II crosses only parameters that all recipes share, and recipes of different
-    forms share almost none.
+    The tree-structured Parzen estimator in its grouped, multivariate form serves any number of objectives. NSGA-II
+    crosses only parameters that all recipes share: it suits spaces of one form.
 
     Args:
         space: Where recipes come from.
-        past: Trials of earlier sessions, with their metrics or None where they failed.
-        first: Recipes to hand out before Optuna is asked: those that an earlier session did not get done.
+        past: Trials of earlier sessions, with their metrics or None where they failed; they are not handed out again.
+        others: Models of other studies, with their metrics: learnt from, and may be handed out.
+        first: Recipes to hand out before Optuna is asked: baselines, and what an earlier session did not get done.
         count: How many recipes to hand out, `first` included.
     """
 
@@ -43,6 +43,7 @@ class Guided:
         past: Sequence[tuple[Recipe, Mapping[str, float] | None]],
         first: Sequence[Recipe],
         count: int,
+        others: Sequence[tuple[Recipe, Mapping[str, float]]] = (),
     ) -> None:
         self._space = space
         self._left = count
@@ -51,34 +52,41 @@ class Guided:
         self._study = _study(space, len(past))
         self._asked: dict[Recipe, optuna.Trial] = {}
         self._seen = {recipe for recipe, _ in past}.union(first)
-        for recipe, values in past:
+        for recipe, values in (*past, *others):
             self._learn(recipe, values)
 
     def next(self) -> Recipe | None:
         """A recipe that was not handed out before; None after `count` of them or when none is left."""
         if not self._left:
             return None
-        asked = self._ask_for(self._first.pop(0)) if self._first else self._ask_for_new()
+        asked = self._ask_for_known(self._first.pop(0)) if self._first else self._ask_for_new()
         if asked is None:
             return None
         recipe, trial = asked
         self._seen.add(recipe)
-        self._asked[recipe] = trial
+        if trial is not None:
+            self._asked[recipe] = trial
         self._left -= 1
         return recipe
 
     def tell(self, recipe: Recipe, values: Mapping[str, float] | None) -> None:
         """Let Optuna learn from a trial."""
-        trial = self._asked.pop(recipe)
-        judged = self._judged(values)
-        if judged is None:
+        trial = self._asked.pop(recipe, None)
+        if trial is not None:  # Else a baseline that the space does not hold.
+            self._tell(trial, judged(self._space, values))
+
+    def _tell(self, trial: optuna.Trial, verdict: Verdict | None) -> None:
+        if verdict is None:
             self._study.tell(trial, state=TrialState.FAIL)
             return
-        for name, excess in judged.excess.items():
+        for name, excess in verdict.excess.items():
             trial.set_constraint(name, excess)
-        self._study.tell(trial, judged.objectives)
+        self._study.tell(trial, list(verdict.objectives))
 
-    def _ask_for_new(self) -> tuple[Recipe, optuna.Trial] | None:
+    def _ask_for_known(self, recipe: Recipe) -> tuple[Recipe, optuna.Trial | None]:
+        return (recipe, None) if answers_for(self._space, recipe) is None else self._ask_for(recipe)
+
+    def _ask_for_new(self) -> tuple[Recipe, optuna.Trial | None] | None:
         for _ in range(_TRIES):
             recipe, trial = self._ask()
             if recipe not in self._seen:
@@ -97,16 +105,20 @@ class Guided:
         return canonical(draw(self._space, _FromOptuna(trial))), trial
 
     def _learn(self, recipe: Recipe, values: Mapping[str, float] | None) -> None:
-        judged = self._judged(values)
-        if judged is None:
+        verdict = judged(self._space, values)
+        if verdict is None or answers_for(self._space, recipe) is None:
+            return
+        if self._space.method == "nsga2":
+            # A trial belongs to a generation only if it was asked for.
+            self._tell(self._ask_for(recipe)[1], verdict)
             return
         recorded = self._recorded(recipe)
         self._study.add_trial(
             create_trial(
                 params=recorded.params,
                 distributions=recorded.distributions,
-                values=judged.objectives,
-                constraints=judged.excess or None,
+                values=list(verdict.objectives),
+                constraints=dict(verdict.excess) or None,
             )
         )
 
@@ -117,19 +129,6 @@ class Guided:
         recorder = _Recorder(answers)
         draw(self._space, recorder)
         return recorder
-
-    def _judged(self, values: Mapping[str, float] | None) -> _Judged | None:
-        needed = [*self._space.objectives, *(constraint.metric for constraint in self._space.constraints)]
-        if values is None or not all(math.isfinite(values.get(metric, math.nan)) for metric in needed):
-            return None
-        excess = {f"{c.metric} {c.sense} {c.limit:g}": c.excess(values[c.metric]) for c in self._space.constraints}
-        return _Judged([values[metric] for metric in self._space.objectives], excess)
-
-
-@dataclass(frozen=True)
-class _Judged:
-    objectives: list[float]
-    excess: dict[str, float]
 
 
 @dataclass
@@ -172,16 +171,31 @@ class _Recorder:
 
 def _study(space: SearchSpace, past: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Another seed in each session: the first draws would only repeat those of the last one.
+    sampler = _SAMPLERS[space.method](space, space.sampler_seed + past)
+    directions = ["maximize" if direction == "higher" else "minimize" for direction in space.objectives.values()]
+    return optuna.create_study(directions=directions, sampler=sampler)
+
+
+def _tpe(space: SearchSpace, seed: int) -> optuna.samplers.BaseSampler:
     with warnings.catch_warnings():
         # `group` and `constant_liar` have been marked experimental for years.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(
+        return optuna.samplers.TPESampler(
             multivariate=True,
             group=True,
             constant_liar=True,
-            # Another seed in each session: the first draws would only repeat those of the last one.
-            seed=space.sampler_seed + past,
+            seed=seed,
             n_startup_trials=min(10, max(1, (space.samples or 1) // 4)),
         )
-    directions = ["maximize" if direction == "higher" else "minimize" for direction in space.objectives.values()]
-    return optuna.create_study(directions=directions, sampler=sampler)
+
+
+def _nsga2(space: SearchSpace, seed: int) -> optuna.samplers.BaseSampler:
+    # About eight generations, of as many as make crossing worth while.
+    return optuna.samplers.NSGAIISampler(population_size=min(50, max(6, (space.samples or 1) // 8)), seed=seed)
+
+
+_SAMPLERS: Final[Mapping[str, Callable[[SearchSpace, int], optuna.samplers.BaseSampler]]] = {
+    "tpe": _tpe,
+    "nsga2": _nsga2,
+}

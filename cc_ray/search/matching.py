@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cc_ray.recipe import Recipe, Step
+from cc_ray.search.sampling import seed_name
 from cc_ray.search.space import Choice, Range, SearchSpace, Slot, StepSpace
 
 Answers = Mapping[str, int | float]
@@ -14,13 +15,14 @@ Answers = Mapping[str, int | float]
 
 def answers_for(space: SearchSpace, recipe: Recipe) -> Answers | None:
     """The choices that lead to a recipe, or None where the space does not hold it."""
-    if recipe.seed not in space.seeds:
-        return None
     for index, form in enumerate(space.recipes):
-        found = _match_slots(form.slots, recipe.steps, f"{index}", 0) if recipe.base in form.bases else None
+        seeds = list(form.seeds or space.seeds)
+        if recipe.base not in form.bases or recipe.seed not in seeds:
+            continue
+        found = _match_slots(form.slots, recipe.steps, f"{index}", 0)
         if found is not None:
             places = {"recipe": index, f"{index}.base": form.bases.index(recipe.base)}
-            return {**places, "seed": list(space.seeds).index(recipe.seed), **found}
+            return {**places, seed_name(form, index): seeds.index(recipe.seed), **found}
     return None
 
 

@@ -66,7 +66,7 @@ class Plan:
     by_operation: tuple[OperationPlan, ...]
     """In order of operation; `train base` are the base models."""
     exact: bool
-    """False where Optuna decides on the way: recipes taken by lot stand in for its choice."""
+    """False where the search decides on the way: recipes taken by lot stand in for its choice."""
 
 
 def plan(space: SearchSpace, store: Store | None, *, retry_failed: bool = False) -> Plan:
@@ -109,7 +109,7 @@ def plan_agenda(agenda: Agenda, store: Store | None) -> Plan:
         estimated_s=_wall_s(by_operation, len(untimed), seen),
         estimated_bytes=sum(entry.to_run * entry.step_bytes for entry in by_operation),
         by_operation=by_operation,
-        exact=agenda.space.method != "optuna",
+        exact=not agenda.space.guided,
     )
 
 

@@ -48,6 +48,14 @@ class Progress:
     """Steps being worked on now: a model made and measured, or timed."""
     best: Mapping[str, Best] = field(default_factory=dict)
     """Best value so far by objective; an objective is missing until a trial has it."""
+    hypervolume: float | None = None
+    """Of the study's models so far, as `compare.hypervolume` has it; null until a base model is known."""
+    unchanged: int = 0
+    """Trials since the hypervolume last grew, in this session."""
+    cpu_hours: float = 0.0
+    """Hours that the study's steps have held CPUs, times their number, over all its sessions."""
+    gpu_hours: float = 0.0
+    """The same of GPUs."""
     elapsed_s: float = 0.0
     """Time since the session began."""
     remaining_s: float | None = None
@@ -80,3 +88,5 @@ class StudySummary:
     """The figures at the end."""
     failures: tuple[Failure, ...] = ()
     """Trials of the study that failed, those of earlier sessions included."""
+    reason: str = ""
+    """Why it stopped."""

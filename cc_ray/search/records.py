@@ -8,7 +8,7 @@ import os
 import platform
 import socket
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -36,6 +36,8 @@ class TrialState:
     """The model that the recipe ends in; None until it exists."""
     steps_reused: int = 0
     steps_run: int = 0
+    hypervolume: float | None = None
+    """Of the study's models when the trial ended."""
     duration_s: float = 0.0
 
     @property
@@ -56,6 +58,7 @@ class TrialState:
             "model_id": self.model_id,
             "steps_reused": self.steps_reused,
             "steps_run": self.steps_run,
+            "hypervolume": self.hypervolume,
             "duration_s": self.duration_s,
             "at": datetime.now(UTC),
         }
@@ -123,10 +126,27 @@ def metrics_of(store: Store, model_id: str) -> dict[str, float]:
     return {row["metric"]: row["value"] for row in rows}
 
 
+def recipes_of(store: Store, task_id: str) -> Iterator[tuple[str, Recipe]]:
+    """The models of a task that steps made, with their recipes."""
+    table = store.read("models")
+    rows = table.filter(pc.equal(table.column("task_id"), task_id)).select(["model_id", "recipe"]).to_pylist()
+    for row in rows:
+        if store.has("step", row["model_id"]):
+            yield row["model_id"], Recipe.from_json(json.loads(row["recipe"]))
+
+
+def hours_of(store: Store, study_id: str) -> dict[str, float]:
+    """Hours that the steps of a study have held `cpus` and `gpus`, times their number."""
+    table = store.read("step_runs")
+    rows = table.filter(pc.equal(table.column("study_id"), study_id)).select(["cpus", "gpus", "duration_s"]).to_pylist()
+    return {kind: sum((row[kind] or 0.0) * row["duration_s"] for row in rows) / 3600 for kind in ("cpus", "gpus")}
+
+
 def _state(row: Mapping[str, Any]) -> TrialState:
     recipe = Recipe.from_json(json.loads(row["recipe"]))
-    names = ("study_id", "state", "reason", "failed_step", "model_id", "steps_reused", "steps_run", "duration_s")
-    return TrialState(recipe=recipe, **{name: row[name] for name in names})
+    names = ("study_id", "state", "reason", "failed_step", "model_id", "steps_reused", "steps_run")
+    more = ("hypervolume", "duration_s")
+    return TrialState(recipe=recipe, **{name: row[name] for name in (*names, *more)})
 
 
 def _environment(resources: Mapping[str, float]) -> dict[str, Any]:

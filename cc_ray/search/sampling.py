@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cc_ray.errors import InvalidRecipeError
 from cc_ray.recipe import Recipe, Step, canonical_json
+from cc_ray.search.baselines import baselines
 from cc_ray.search.space import Choice, Range, RecipeSpace, SearchSpace, Slot, StepSpace
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def task_of(space: SearchSpace) -> Task:
 
 
 def listed(space: SearchSpace) -> list[Recipe]:
-    """The recipes of a space by its method, canonical, each once; with `optuna` as if they were taken by lot.
+    """The recipes of a space by its method, canonical, each once; where it is led by what was found, as if by lot.
 
     Raises:
         InvalidRecipeError: If a recipe cannot run, or a grid has an open range.
@@ -68,6 +69,12 @@ def listed(space: SearchSpace) -> list[Recipe]:
     if space.method == "grid":
         return _unique(space, _grid(space))
     return list(itertools.islice(draw_by_lot(space), space.samples))
+
+
+def operations_of(space: SearchSpace) -> list[str]:
+    """Names of the operations that the recipes of a space and its baselines use."""
+    forms = (*space.recipes, *(beside.recipes if (beside := baselines(space)) else ()))
+    return sorted({step.operation for form in forms for slot in form.slots for step in slot.options})
 
 
 def check(space: SearchSpace) -> None:
@@ -95,9 +102,15 @@ def draw(space: SearchSpace, source: Source) -> Recipe:
     index = source.pick("recipe", len(space.recipes))
     form = space.recipes[index]
     base = form.bases[source.pick(f"{index}.base", len(form.bases))]
-    seed = space.seeds[source.pick("seed", len(space.seeds))]
+    seeds = form.seeds or space.seeds
+    seed = seeds[source.pick(seed_name(form, index), len(seeds))]
     steps = (_draw_step(slot, f"{index}.{place}", source) for place, slot in enumerate(form.slots))
     return Recipe(base, tuple(step for step in steps if step is not None), seed)
+
+
+def seed_name(form: RecipeSpace, index: int) -> str:
+    """Name of the choice of a seed: forms with seeds of their own choose by themselves."""
+    return f"{index}.seed" if form.seeds else "seed"
 
 
 class Listed:
@@ -166,7 +179,7 @@ def _draw_value(name: str, value: Any, source: Source) -> Any:
 def _grid(space: SearchSpace) -> Iterator[Recipe]:
     for form in space.recipes:
         places = [[filled for step in slot.candidates for filled in _filled(step)] for slot in form.slots]
-        for base, seed, steps in itertools.product(form.bases, space.seeds, itertools.product(*places)):
+        for base, seed, steps in itertools.product(form.bases, form.seeds or space.seeds, itertools.product(*places)):
             yield Recipe(base, tuple(step for step in steps if step is not None), seed)
 
 
@@ -183,7 +196,7 @@ def _options(step: StepSpace, name: str, value: Any) -> tuple[Any, ...]:
     if isinstance(value, Range):
         raise InvalidRecipeError(
             f"search space: '{step.operation}: {name}' is an open range ({value.low:g} to {value.high:g}), which a "
-            "grid cannot write out; allowed: a value or choice(...), or method='random' or 'optuna'."
+            "grid cannot write out; allowed: a value or choice(...), or method='random', 'tpe' or 'nsga2'."
         )
     return value.options if isinstance(value, Choice) else (value,)
 

@@ -14,14 +14,18 @@ from typing import Any, Final, Literal, NoReturn, Self, cast, get_args
 
 from cc_ray.errors import InvalidRecipeError
 from cc_ray.recipe import canonical_json
+from cc_ray.resources import Resources
 
 Direction = Literal["higher", "lower"]
 """Which values of an objective are better."""
-Method = Literal["grid", "random", "optuna"]
-"""How recipes are taken from a space: all of them, by lot, or led by what was found (Optuna)."""
+Method = Literal["grid", "random", "tpe", "nsga2"]
+"""How recipes are taken from a space: all of them, by lot, or led by what was found so far: by Optuna's tree-structured
+Parzen estimator, or its genetic algorithm for several objectives."""
 Scale = Literal["uniform", "loguniform", "integer"]
 """How numbers are spread over an open range."""
 
+FRONT: Final = "front:"
+"""Before a study's name: the models on its trade-off front."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -120,19 +124,26 @@ class Slot:
 
 @dataclass(frozen=True)
 class RecipeSpace:
-    """Recipes of one form: base models and the places for steps."""
+    """Recipes of one form: where they begin and the places for steps."""
 
     bases: tuple[str, ...]
+    """Base models; none where recipes go on from `models`."""
     slots: tuple[Slot, ...]
+    models: tuple[str, ...] = ()
+    """Models of the store whose recipes are gone on with: identities, or `FRONT` and the name of a study."""
+    seeds: tuple[int, ...] = ()
+    """Seeds of this form; none for those of the whole space."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `from_json` reads back."""
-        return {"bases": list(self.bases), "steps": [slot.to_json() for slot in self.slots]}
+        where = {"bases": list(self.bases), "models": list(self.models), "seeds": list(self.seeds)}
+        return {**where, "steps": [slot.to_json() for slot in self.slots]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
-        return cls(tuple(data["bases"]), tuple(Slot.from_json(slot) for slot in data["steps"]))
+        slots = tuple(Slot.from_json(slot) for slot in data["steps"])
+        return cls(tuple(data["bases"]), slots, tuple(data.get("models", ())), tuple(data.get("seeds", ())))
 
 
 @dataclass(frozen=True)
@@ -176,13 +187,26 @@ class SearchSpace:
     seeds: Sequence[int] = (0,)
     """Every recipe is run with each of them."""
     method: Method = "grid"
-    """`grid` runs all recipes, `random` and `optuna` run `samples` of them."""
+    """`grid` runs all recipes, the others run `samples` of them."""
     samples: int | None = None
-    """Trials of the whole study, over all its sessions; only with `random` and `optuna`."""
+    """Trials of the whole study, over all its sessions, without its baselines; not with `grid`."""
     sampler_seed: int = 0
-    """Seeds which recipes `random` and `optuna` take."""
+    """Seeds which recipes are taken."""
+    baselines: bool = True
+    """Add what recipes have to beat: random and magnitude pruning, and rounding to fewer bits, of every base model."""
     time_budget_s: float | None = None
     """A session stops after this time; the next one goes on."""
+    gpu_hours: float | None = None
+    """The study stops when its steps have held GPUs for so long, over all its sessions."""
+    cpu_hours: float | None = None
+    """As `gpu_hours`, of CPUs."""
+    patience: int | None = None
+    """A session stops after so many trials in a row that did not make the hypervolume larger."""
+    step_time_limit_s: float | None = None
+    """A step that takes longer is ended and fails."""
+    resources: Mapping[str, Resources] = field(default_factory=dict)
+    """What steps ask for, by operation; "*" is for all that are not named, `train base` for base models and `latency`
+    for timing. It goes before what operations and the task ask for themselves."""
     task_parameters: Mapping[str, Any] = field(default_factory=dict)
     """The task's fields by name."""
 
@@ -191,6 +215,7 @@ class SearchSpace:
             _refuse("name", self.name, "letters, digits, '.', '_' and '-', at most 80, a letter or digit first")
         self._check_recipes()
         self._check_method()
+        self._check_limits()
         self._check_objectives()
         _plain("task_parameters", dict(self.task_parameters))
 
@@ -211,8 +236,18 @@ class SearchSpace:
             _refuse("samples", self.samples, "nothing with method='grid', which runs every recipe")
         if self.method != "grid" and not (isinstance(self.samples, int) and self.samples > 0):
             _refuse("samples", self.samples, f"a whole number above 0 with method='{self.method}'")
-        if self.time_budget_s is not None and not 0 < self.time_budget_s < math.inf:
-            _refuse("time_budget_s", self.time_budget_s, "seconds above 0, or None")
+
+    def _check_limits(self) -> None:
+        units = {"time_budget_s": "seconds", "gpu_hours": "hours", "cpu_hours": "hours", "step_time_limit_s": "seconds"}
+        for name, unit in units.items():
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                _refuse(name, value, f"{unit} above 0, or None")
+        if self.patience is not None and not (isinstance(self.patience, int) and self.patience > 0):
+            _refuse("patience", self.patience, "a whole number of trials above 0, or None")
+        for name, asked in self.resources.items():
+            if not isinstance(asked, Resources):
+                _refuse(f"resources: {name}", asked, "Resources(...)")
 
     def _check_objectives(self) -> None:
         for metric, direction in self.objectives.items():
@@ -220,6 +255,11 @@ class SearchSpace:
                 _refuse(f"objectives: {metric}", direction, "'higher' or 'lower'")
         if not self.objectives:
             _refuse("objectives", self.objectives, "at least one metric with 'higher' or 'lower'")
+
+    @property
+    def guided(self) -> bool:
+        """Whether what was found so far decides which recipes come next."""
+        return self.method in ("tpe", "nsga2")
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `from_json` reads back."""
@@ -234,7 +274,9 @@ class SearchSpace:
             "method": self.method,
             "samples": self.samples,
             "sampler_seed": self.sampler_seed,
-            "time_budget_s": self.time_budget_s,
+            "baselines": self.baselines,
+            **{name: getattr(self, name) for name in _LIMITS},
+            "resources": {name: asked.to_json() for name, asked in self.resources.items()},
         }
 
     @classmethod
@@ -242,7 +284,12 @@ class SearchSpace:
         """Read what `to_json` wrote."""
         recipes = tuple(RecipeSpace.from_json(form) for form in data["recipes"])
         constraints = tuple(Constraint(**constraint) for constraint in data["constraints"])
-        return cls(**{**data, "recipes": recipes, "constraints": constraints, "seeds": tuple(data["seeds"])})
+        resources = {name: Resources.from_json(asked) for name, asked in data.get("resources", {}).items()}
+        read = {"recipes": recipes, "constraints": constraints, "seeds": tuple(data["seeds"]), "resources": resources}
+        return cls(**{**data, **read})
+
+
+_LIMITS: Final = ("time_budget_s", "gpu_hours", "cpu_hours", "patience", "step_time_limit_s")
 
 
 def recipe(base: str | Choice, steps: Iterable[StepSpace | Slot] = ()) -> RecipeSpace:
@@ -257,6 +304,25 @@ def recipe(base: str | Choice, steps: Iterable[StepSpace | Slot] = ()) -> Recipe
         if not isinstance(name, str):
             _refuse("recipe: base", name, "the name of a base model, or a choice of names")
     return RecipeSpace(bases, tuple(_slot(item) for item in steps))
+
+
+def branch(model: str | Choice, steps: Iterable[StepSpace | Slot]) -> RecipeSpace:
+    """Recipes that go on from models of the store, whichever study made them; what leads to these is not run again.
+
+    Args:
+        model: Identity of a model as `cc-ray models` shows it, a `choice` of several, or `front_of(study)`.
+        steps: As `recipe` takes them; applied after the model's own.
+    """
+    models = model.options if isinstance(model, Choice) else (model,)
+    for name in models:
+        if not isinstance(name, str) or not name:
+            _refuse("branch: model", name, "a model_id, a choice of them, or front_of(...)")
+    return RecipeSpace((), tuple(_slot(item) for item in steps), models)
+
+
+def front_of(study: str) -> str:
+    """The models that are on a study's trade-off front when the space is run, for `branch`."""
+    return FRONT + study
 
 
 def step(operation: str, **parameters: Any) -> StepSpace:

@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
@@ -22,7 +23,9 @@ from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, ObjectLostError, RayActorError, RayError
 
 from cc_ray.errors import CcRayError, TrialFailedError
-from cc_ray.recipe import Recipe, identity, step_name
+from cc_ray.recipe import BASE_STEP, Recipe, identity, step_name
+from cc_ray.resources import Resources
+from cc_ray.search.needs import LATENCY, Needs, options
 from cc_ray.store import Store
 
 Kind = Literal["step", "latency"]
@@ -57,6 +60,15 @@ class Job:
     study_id: str
     session: str
     """Names one call of `explore`: what failed in it is not tried again within it."""
+    needs: Needs = field(default_factory=dict)
+    """What its steps ask for, by operation; one CPU where an operation is not named."""
+    time_limit_s: float | None = None
+    """A step that takes longer is ended and fails."""
+
+    def asked(self, kind: Kind, index: int) -> Resources:
+        """What a piece of its work asks for."""
+        step = self.recipe.steps[index - 1].operation if index else BASE_STEP
+        return self.needs.get(LATENCY if kind == "latency" else step, Resources())
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,8 @@ class Outcome:
     """The step that failed, this one or one before it; empty where nothing failed."""
     reason: str = ""
     """Why it failed, in one line."""
+    duration_s: float = 0.0
+    """How long it took, where it was executed."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +106,10 @@ class Chain:
     """Models that were in the store, or in the making for another trial."""
     failure: Outcome | None = None
     """The first piece of work that failed."""
+    cpu_s: float = 0.0
+    """Time that work at this trial's request held CPUs, times their number."""
+    gpu_s: float = 0.0
+    """The same of GPUs."""
 
 
 def complete(job: Job) -> Chain:
@@ -100,7 +118,7 @@ def complete(job: Job) -> Chain:
     Raises:
         CcRayError: If the cluster keeps losing the work.
     """
-    made: set[int] = set()
+    made: dict[tuple[Kind, int], Outcome] = {}
     for attempt in range(_PATIENCE):
         try:
             return _attempt(job, made)
@@ -118,9 +136,13 @@ def steps_actor(root: str) -> ActorHandle:
     It lives until the process that started it ends or calls `release_actor`.
     """
     if root not in _actors:
-        options = {"name": f"steps-{identity(root)}", "namespace": _NAMESPACE, "get_if_exists": True}
+        options = {"name": _actor_name(root), "namespace": _NAMESPACE, "get_if_exists": True}
         _actors[root] = ray.remote(Steps).options(**options, num_cpus=0, max_restarts=-1).remote(root)
     return _actors[root]
+
+
+def _actor_name(root: str) -> str:
+    return f"steps-{identity(root)}"
 
 
 def release_actor(root: str) -> None:
@@ -175,6 +197,18 @@ class Steps:
                 before = ticket.work if kind == "step" else before
         return tickets
 
+    async def began(self, key: _Key, time_limit_s: float) -> None:
+        """Hear that a worker takes up a piece of work; it is ended after its time."""
+        if under_way := self._under_way.get(key):
+            under_way.let_run(asyncio.get_running_loop().call_later(time_limit_s, self._expire, key, time_limit_s))
+
+    async def failure(self, key: _Key, session: str) -> Outcome | None:
+        """Why a piece of work failed, once that is known."""
+        under_way = self._under_way.get(key)
+        if under_way and under_way.waiter:
+            await asyncio.wait([under_way.waiter])
+        return self._failures.get(session, {}).get(key)
+
     async def ready(self) -> int:
         """Number of tasks that wait for no other task: the cluster runs as many of them as it has CPUs."""
         return sum(1 for work in self._under_way.values() if work.before not in self._under_way)
@@ -204,7 +238,7 @@ class Steps:
 
     def _start(self, job: Job, kind: Kind, index: int, key: _Key, before: ObjectRef | Outcome) -> _UnderWay:
         name = step_name(job.recipe.prefix(index))
-        task = _work.options(name=f"{kind}: {name}").remote(job, kind, index, before)
+        task = _work.options(name=f"{kind}: {name}", **options(job.asked(kind, index))).remote(job, kind, index, before)
         ids = job.recipe.model_ids(job.task_id)
         parent: _Key = ("step", ids[index] if kind == "latency" else ids[max(0, index - 1)])
         under_way = self._under_way[key] = _UnderWay(task, name, parent if parent != key else None)
@@ -215,13 +249,19 @@ class Steps:
         try:
             outcome: Outcome = await under_way.task
         except RayError as error:
-            outcome = Outcome(under_way.name, _one_line(error))
+            outcome = Outcome(under_way.name, under_way.expired or _one_line(error))
+        under_way.let_run(None)
         del self._under_way[key]
         if outcome.failed_step:
             for session in under_way.sessions:
                 self._failures.setdefault(session, {})[key] = outcome
         while len(self._failures) > _SESSIONS:
             self._failures.popitem(last=False)
+
+    def _expire(self, key: _Key, time_limit_s: float) -> None:
+        if under_way := self._under_way.get(key):
+            under_way.expired = f"it took longer than its limit of {time_limit_s:g} s"
+            ray.cancel(under_way.task, force=True)
 
 
 @dataclass
@@ -233,6 +273,16 @@ class _UnderWay:
     sessions: set[str] = field(default_factory=set)
     waiter: asyncio.Future[None] | None = None
     """Held, because the event loop itself holds only weak references."""
+    timer: asyncio.TimerHandle | None = None
+    """Ends it after its time."""
+    expired: str = ""
+    """Why it was ended."""
+
+    def let_run(self, timer: asyncio.TimerHandle | None) -> None:
+        """Put a timer in the place of the last one: a worker that died is followed by another."""
+        if self.timer:
+            self.timer.cancel()
+        self.timer = timer
 
 
 def _run(job: Job, kind: Kind, index: int, before: Outcome) -> Outcome:
@@ -244,13 +294,24 @@ def _run(job: Job, kind: Kind, index: int, before: Outcome) -> Outcome:
     from cc_ray.tasks import task_from_json
 
     run = trial.run_step if kind == "step" else trial.run_latency
+    _tell_of(job, kind, index)
+    start, held = time.perf_counter(), job.asked(kind, index)
     try:
-        run(Store(job.root), task_from_json(dict(job.task)), job.recipe, index, study_id=job.study_id)
+        run(Store(job.root), task_from_json(dict(job.task)), job.recipe, index, study_id=job.study_id, held=held)
     except TrialFailedError as error:
-        return Outcome(error.step, error.cause)
+        return Outcome(error.step, error.cause, time.perf_counter() - start)
     except CcRayError as error:
-        return Outcome(step_name(job.recipe.prefix(index)), str(error))
-    return Outcome()
+        return Outcome(step_name(job.recipe.prefix(index)), str(error), time.perf_counter() - start)
+    return Outcome(duration_s=time.perf_counter() - start)
+
+
+def _tell_of(job: Job, kind: Kind, index: int) -> None:
+    """Have a step ended after its time: whoever hangs cannot see to that itself."""
+    if job.time_limit_s is not None:
+        # Whoever started the actor may be gone: then nobody waits for this.
+        with suppress(ValueError):
+            actor = ray.get_actor(_actor_name(job.root), _NAMESPACE)
+            actor.began.remote((kind, job.recipe.model_ids(job.task_id)[index]), job.time_limit_s)
 
 
 def _import(task: Mapping[str, Any]) -> None:
@@ -266,12 +327,21 @@ _warm = ray.remote(num_cpus=1, max_retries=0)(_import)
 _work = ray.remote(num_cpus=1, max_retries=_RETRIES)(_run)
 
 
-def _attempt(job: Job, made: set[int]) -> Chain:
+def _attempt(job: Job, made: dict[tuple[Kind, int], Outcome]) -> Chain:
+    """Ask for all work of a trial and wait for it; `made` takes what was done at its request, by kind and place."""
     tickets: list[Ticket] = ray.get(steps_actor(job.root).request.remote(job))
+    made |= {(ticket.kind, ticket.index): Outcome() for ticket in tickets if ticket.made}
     outcomes = [_outcome(job, ticket) for ticket in tickets]
-    made |= {ticket.index for ticket in tickets if ticket.kind == "step" and ticket.made}
-    failure = next((outcome for outcome in outcomes if outcome.failed_step), None)
-    return Chain(len(made), len(job.recipe.steps) + 1 - len(made), failure)
+    made |= {(ticket.kind, ticket.index): found for ticket, found in zip(tickets, outcomes, strict=True) if ticket.made}
+    models = sum(kind == "step" for kind, _ in made)
+    spent = [(job.asked(kind, index), outcome.duration_s) for (kind, index), outcome in made.items()]
+    return Chain(
+        models,
+        len(job.recipe.steps) + 1 - models,
+        next((outcome for outcome in outcomes if outcome.failed_step), None),
+        cpu_s=sum(asked.cpus * duration_s for asked, duration_s in spent),
+        gpu_s=sum(asked.gpus * duration_s for asked, duration_s in spent),
+    )
 
 
 def _outcome(job: Job, ticket: Ticket) -> Outcome:
@@ -282,8 +352,10 @@ def _outcome(job: Job, ticket: Ticket) -> Outcome:
     except _LOST:
         raise
     except RayError as error:
-        # The worker died at every attempt, most often because the machine's memory ran out.
-        return Outcome(step_name(job.recipe.prefix(ticket.index)), _one_line(error))
+        # It was ended after its time, or the worker died at every attempt: most often the machine's memory ran out.
+        key = (ticket.kind, job.recipe.model_ids(job.task_id)[ticket.index])
+        told: Outcome | None = ray.get(steps_actor(job.root).failure.remote(key, job.session))
+        return told or Outcome(step_name(job.recipe.prefix(ticket.index)), _one_line(error))
     return outcome
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,8 +10,9 @@ from typing import Final
 from cc_ray.recipe import Recipe
 from cc_ray.search.agenda import Agenda
 from cc_ray.search.progress import Best, Failure, Progress, StudySummary
-from cc_ray.search.records import TrialState, has_all, metrics_of, write_study, write_trials
+from cc_ray.search.records import TrialState, has_all, hours_of, metrics_of, write_study, write_trials
 from cc_ray.search.steps import Chain, Outcome
+from cc_ray.search.verdicts import Front, judged, worst_possible
 from cc_ray.store import Store
 
 _PACE: Final = 3
@@ -46,9 +46,14 @@ class Study:
         self._finished = 0
         self._first: tuple[float, int] | None = None
         self._best: dict[str, Best] = {}
+        self._front = Front(agenda.space, worst_possible(agenda.space))
+        self._judged: dict[str, Mapping[str, float]] = {}
+        self._unchanged = 0
+        self._hours = hours_of(store, agenda.space.name)
         for recipe in agenda.finished:
             self._need(recipe)
             self._judge(recipe)
+        self._unchanged = 0
 
     @property
     def study_id(self) -> str:
@@ -86,15 +91,31 @@ class Study:
 
     def ended(self, recipe: Recipe, chain: Chain) -> Mapping[str, float] | None:
         """A trial has all its models, or a step failed; returns the metrics of its model, None where it failed."""
+        self._hours["cpus"] += chain.cpu_s / 3600
+        self._hours["gpus"] += chain.gpu_s / 3600
+        values = None if chain.failure else self._judge(recipe)
         state = self._state(recipe, "failed" if chain.failure else "finished", chain)
         write_trials(self._store, [state])
         self._running.pop(recipe, None)
         if chain.failure:
             self._failures.append(state)
             self._fail(recipe)
-            return None
-        self._finished += 1
-        return self._judge(recipe)
+        else:
+            self._finished += 1
+        return values
+
+    def enough(self) -> str | None:
+        """Why the study is to stop before all trials ran, if its space says so."""
+        space = self.agenda.space
+        for name, limit, spent in (
+            ("GPU", space.gpu_hours, self._hours["gpus"]),
+            ("CPU", space.cpu_hours, self._hours["cpus"]),
+        ):
+            if limit is not None and spent >= limit:
+                return f"budget of {limit:g} {name}-hours"
+        if space.patience is not None and self._unchanged >= space.patience:
+            return f"the hypervolume did not grow in {self._unchanged} trials"
+        return None
 
     def close(self, reason: str | None, *, failed: bool = False) -> StudySummary:
         """Write how the session ended.
@@ -107,12 +128,12 @@ class Study:
         write_trials(self._store, [self._state(recipe, "stopped", reason=reason) for recipe in self._running])
         self._running.clear()
         self._write_study(state)
-        return self.summary(state)
+        return self.summary(state, reason or "")
 
-    def summary(self, state: str) -> StudySummary:
+    def summary(self, state: str, reason: str = "") -> StudySummary:
         """The session in figures."""
         failures = (Failure(s.trial_id, str(s.recipe), s.failed_step or "", s.reason or "") for s in self._failures)
-        return StudySummary(self.study_id, state, self.progress(0), tuple(failures))
+        return StudySummary(self.study_id, state, self.progress(0), tuple(failures), reason)
 
     def progress(self, models_running: int) -> Progress:
         """The figures of this moment."""
@@ -130,6 +151,10 @@ class Study:
             models_failed=len(self._failed),
             models_running=models_running,
             best=dict(self._best),
+            hypervolume=self._front.volume,
+            unchanged=self._unchanged,
+            cpu_hours=self._hours["cpus"],
+            gpu_hours=self._hours["gpus"],
             elapsed_s=elapsed_s,
             remaining_s=self._remaining_s(elapsed_s),
         )
@@ -168,20 +193,31 @@ class Study:
         """Models still to be made; for recipes that are not known yet as many as the others took."""
         ended = self._finished + len(self._failures) - len(self.agenda.failed)
         unknown = self.agenda.count - ended - len(self._running)
-        if self.agenda.space.method != "optuna" or not ended:
+        if not self.agenda.space.guided or not ended:
             unknown = 0
         return len(self._missing) + unknown * len(self._done) / max(1, ended)
 
     def _judge(self, recipe: Recipe) -> Mapping[str, float]:
-        model_id = recipe.model_ids(self.task_id)[-1]
-        values = metrics_of(self._store, model_id)
-        space = self.agenda.space
-        keeps_bounds = all(c.excess(values.get(c.metric, math.nan)) <= 0 for c in space.constraints)
-        for metric, direction in space.objectives.items() if keeps_bounds else ():
-            value = values.get(metric, math.nan)
-            if math.isfinite(value) and _is_better(value, self._best.get(metric), direction):
-                self._best[metric] = Best(metric, direction, value, model_id, str(recipe))
+        """Hold the models of a finished trial against those before; returns the metrics of the last one."""
+        space, ids = self.agenda.space, recipe.model_ids(self.task_id)
+        grew = [self._grows(model_id, is_base=not index) for index, model_id in enumerate(ids)]
+        self._unchanged = 0 if any(grew) else self._unchanged + 1
+        values = self._judged[ids[-1]]
+        verdict = judged(space, values)
+        for metric, direction in space.objectives.items() if verdict and verdict.keeps_bounds else ():
+            if _is_better(values[metric], self._best.get(metric), direction):
+                self._best[metric] = Best(metric, direction, values[metric], ids[-1], str(recipe))
         return values
+
+    def _grows(self, model_id: str, *, is_base: bool) -> bool:
+        """Whether a model makes the hypervolume larger."""
+        if model_id in self._judged:
+            return False
+        values = self._judged[model_id] = metrics_of(self._store, model_id)
+        verdict = judged(self.agenda.space, values)
+        if verdict and is_base:
+            self._front.add_base(verdict)
+        return bool(verdict and verdict.keeps_bounds and self._front.add(verdict))
 
     def _state(self, recipe: Recipe, state: str, chain: Chain | None = None, reason: str | None = None) -> TrialState:
         failure = (chain and chain.failure) or Outcome("", reason or "")
@@ -195,6 +231,7 @@ class Study:
             model_id=model_id if self._store.has("step", model_id) else None,
             steps_reused=chain.reused if chain else 0,
             steps_run=chain.made if chain else 0,
+            hypervolume=self._front.volume if chain else None,
             duration_s=time.monotonic() - self._running[recipe] if recipe in self._running else 0.0,
         )
 

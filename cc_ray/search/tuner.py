@@ -1,6 +1,7 @@
 """Runs a search space: Ray Tune hands out recipes, one coordinator per trial waits for the recipe's steps.
 
-Coordinators take no CPU and import no torch; the steps are tasks of their own (`steps.py`). Only this file knows Tune.
+Coordinators take no CPU and import no torch; the steps are tasks of their own (`steps.py`). Only this file and
+`coordinator.py` know Tune.
 """
 
 from __future__ import annotations
@@ -14,23 +15,24 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Final
 
 import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from cc_ray.errors import CcRayError
 from cc_ray.recipe import Recipe
 from cc_ray.search.agenda import take_stock
 from cc_ray.search.cluster import connected
+from cc_ray.search.coordinator import coordinate
+from cc_ray.search.matching import answers_for
+from cc_ray.search.needs import check_nodes, needs_of
 from cc_ray.search.plan import plan_agenda
 from cc_ray.search.progress import Progress, StudySummary
-from cc_ray.search.records import is_recorded, metrics_of
-from cc_ray.search.sampling import Listed, Sampler
+from cc_ray.search.records import is_recorded, metrics_of, recipes_of
+from cc_ray.search.sampling import Listed, Sampler, operations_of
 from cc_ray.search.space import SearchSpace
-from cc_ray.search.steps import Chain, Job, Outcome, cancel, complete, count_ready, release_actor, steps_actor, warm_up
+from cc_ray.search.steps import Chain, Job, Outcome, cancel, count_ready, release_actor, steps_actor, warm_up
 from cc_ray.search.study import Study
 from cc_ray.store import Store
 from cc_ray.store.compaction import compact_if_worthwhile
@@ -80,7 +82,7 @@ def explore(
     """
     agenda = take_stock(space, store, retry_failed=retry_failed)
     study = Study(agenda, store, plan_agenda(agenda, store).estimated_s)
-    if not agenda.count and is_recorded(store, space):
+    if not agenda.count and is_recorded(store, agenda.space):
         return study.summary("finished")
     session = _Session(study, store, on_progress or _ignore)
     with session.recorded():
@@ -109,6 +111,7 @@ class _Session:
         self._cancelled = False
         budget_s = study.agenda.space.time_budget_s
         self._deadline = None if budget_s is None else time.monotonic() + budget_s
+        self._needs = needs_of(study.agenda.space, operations_of(study.agenda.space))
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
@@ -129,6 +132,7 @@ class _Session:
             return
         with connected(address) as resources:
             self.study.resources = resources
+            check_nodes(self._needs, (node["Resources"] for node in ray.nodes() if node["Alive"]))
             self._cpus = int(resources["CPU"])
             # Started here, the actor lives as long as this process wants it.
             steps_actor(self._root)
@@ -143,6 +147,7 @@ class _Session:
         """Whether to end before all trials have; work under way is cancelled then."""
         if not self.stopped and self._deadline is not None and time.monotonic() > self._deadline:
             self.stopped = f"time budget of {self.study.agenda.space.time_budget_s:g} s"
+        self.stopped = self.stopped or self.study.enough()
         if self.stopped and not self._cancelled:
             self._cancelled = True
             cancel(self._root, self._name)
@@ -157,7 +162,7 @@ class _Session:
 
     def _sampler(self, left: list[Recipe]) -> Sampler:
         agenda = self.study.agenda
-        if agenda.space.method != "optuna":
+        if not agenda.space.guided:
             return Listed(left)
         # Imported here: only such studies need Optuna.
         from cc_ray.search.guided import Guided
@@ -166,16 +171,26 @@ class _Session:
         for recipe in (*agenda.finished, *(recipe for recipe in agenda.to_run if recipe not in left)):
             past.append((recipe, metrics_of(self._store, recipe.model_ids(self.study.task_id)[-1])))
         past.extend((state.recipe, None) for state in agenda.failed)
-        return Guided(agenda.space, past=past, first=left, count=len(left) + agenda.count - len(agenda.to_run))
+        known = {*left, *(recipe for recipe, _ in past)}
+        others = [
+            (recipe, metrics_of(self._store, model_id))
+            for model_id, recipe in recipes_of(self._store, self.study.task_id)
+            if recipe not in known and answers_for(agenda.space, recipe) is not None
+        ]
+        count = len(left) + agenda.count - len(agenda.to_run)
+        return Guided(agenda.space, past=past, others=others, first=left, count=count)
 
     def _tune(self, sampler: Sampler, count: int) -> None:
         task = self.study.agenda.task.to_json()
-        job = Job(self._root, task, self.study.task_id, Recipe(""), self.study.study_id, self._name)
+        limit_s = self.study.agenda.space.step_time_limit_s
+        job = Job(
+            self._root, task, self.study.task_id, Recipe(""), self.study.study_id, self._name, self._needs, limit_s
+        )
         width = min(count, coordinators(self._cpus))
         search = _Search(self, sampler)
         with tempfile.TemporaryDirectory(prefix="cc-ray-tune-") as folder, _environment(width):
             tune.Tuner(
-                tune.with_resources(tune.with_parameters(_coordinate, job=job), _coordinator_resources()),
+                tune.with_resources(tune.with_parameters(coordinate, job=job), _coordinator_resources()),
                 tune_config=tune.TuneConfig(
                     search_alg=search, num_samples=count, max_concurrent_trials=width, reuse_actors=True
                 ),
@@ -241,7 +256,7 @@ class _Search(_NotRestored, Searcher):  # type: ignore[misc]
             chain = Chain(0, 0, Outcome("", "the trial's coordinator was lost several times"))
         else:
             failure = Outcome(result["failed_step"], result["reason"]) if result["reason"] else None
-            chain = Chain(result["made"], result["reused"], failure)
+            chain = Chain(result["made"], result["reused"], failure, result["cpu_s"], result["gpu_s"])
         self._sampler.tell(recipe, self._session.study.ended(recipe, chain))
 
     def save(self, checkpoint_path: str) -> None:
@@ -276,18 +291,6 @@ class _Stop(_NotRestored, tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         return self._session.should_stop()
-
-
-def _coordinate(config: Mapping[str, str], job: Job) -> None:
-    """Runs in a process of its own, on the driver's machine."""
-    try:
-        chain = complete(replace(job, recipe=Recipe.from_json(json.loads(config["recipe"]))))
-    except CcRayError as error:
-        chain = Chain(0, 0, Outcome("", " ".join(str(error).split())))
-    failure = chain.failure or Outcome()
-    tune.report(
-        {"made": chain.made, "reused": chain.reused, "failed_step": failure.failed_step, "reason": failure.reason}
-    )
 
 
 def _coordinator_resources() -> Any:

@@ -1,6 +1,6 @@
 """What is solved: one task family a file."""
 
-from cc_ray.tasks.base import SPLITS, Data, Split, Task, one_thread, splits_used, task, task_from_json, tasks
+from cc_ray.tasks.base import SPLITS, Data, Split, Task, one_thread, splits_used, task, task_from_json, tasks, use_threads
 
 __all__ = [
     "SPLITS",
@@ -12,4 +12,5 @@ __all__ = [
     "task",
     "task_from_json",
     "tasks",
+    "use_threads",
 ]

@@ -23,6 +23,7 @@ from cc_ray.errors import InvalidRecipeError, UnknownTaskError
 from cc_ray.noise import silence
 from cc_ray.recipe import identity
 from cc_ray.registry import Registry
+from cc_ray.resources import Resources
 
 # Tasks import transformers, which imports torchao.
 silence()
@@ -71,6 +72,8 @@ class Task(BaseModel, ABC):
     """Names of the base models that `build` and `train` know."""
     class_names: ClassVar[tuple[str, ...]]
     """What a label index means."""
+    resources: ClassVar[Resources] = Resources()
+    """What a step of the task asks of the cluster, where neither its operation nor the search space says otherwise."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -183,6 +186,11 @@ def task_from_json(data: dict[str, Any]) -> Task:
         raise InvalidRecipeError(f"task '{data['task']}': {said}.") from error
 
 
+def use_threads(count: int) -> None:
+    """Use so many torch threads in this process: more than its share of cores fight over them."""
+    torch.set_num_threads(count)
+
+
 def one_thread() -> None:
-    """Use one torch thread in this process: more of them fight over cores when steps run side by side."""
-    torch.set_num_threads(1)
+    """As `use_threads(1)`."""
+    use_threads(1)

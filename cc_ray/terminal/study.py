@@ -62,7 +62,8 @@ def show_summary(summary: StudySummary, store: Path) -> None:
     if summary.failures:
         screen.print("What failed is not run again unless asked for: --retry-failed.")
     if summary.state == "stopped":
-        screen.print("Stopped before all trials ended; the same command goes on from here.")
+        why = f" ({summary.reason})" if summary.reason else ""
+        screen.print(f"Stopped before all trials ended{why}; the same command goes on from here.")
 
 
 class LiveStudy:
@@ -90,10 +91,10 @@ class LiveStudy:
         """Draw the figures of this moment."""
         if self._live:
             best = (self._best(best) for best in progress.best.values())
-            self._live.update(Group(progress_line(progress), *best), refresh=True)
+            self._live.update(Group(progress_line(progress), *best, *_front(progress)), refresh=True)
         elif progress.elapsed_s >= self._next_s:
             self._next_s = progress.elapsed_s + LINE_EVERY_S
-            notices.print(progress_line(progress), soft_wrap=True)
+            notices.print(progress_line(progress), *_front(progress), soft_wrap=True)
 
     def _best(self, best: Best) -> Text:
         value = format_value(best.value, self._formats.get(best.metric, "number"))
@@ -114,6 +115,15 @@ def progress_line(progress: Progress) -> Text:
         (f"{progress.models_failed} failed", "bold red" if progress.models_failed else ""),
         f", {progress.models_running} running; {duration(progress.elapsed_s)}{left}",
     )
+
+
+def _front(progress: Progress) -> list[Text]:
+    """How far the trade-off front has come, and what that took."""
+    if progress.hypervolume is None:
+        return []
+    since = f", unchanged for {progress.unchanged} trials" if progress.unchanged else ""
+    hours = f"{progress.gpu_hours:.3g} GPU-hours" if progress.gpu_hours else f"{progress.cpu_hours:.3g} CPU-hours"
+    return [Text.assemble(("  hypervolume ", "dim"), f"{progress.hypervolume:.4g}{since}", ("  spent ", "dim"), hours)]
 
 
 def _failure(failure: Failure) -> Text:

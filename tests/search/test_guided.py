@@ -1,4 +1,6 @@
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -7,6 +9,7 @@ from cc_ray.search import SearchSpace, at_most, choice, integer, optional, recip
 from cc_ray.search.guided import Guided
 from cc_ray.search.matching import answers_for
 from cc_ray.search.sampling import listed
+from cc_ray.search.space import Method
 
 SPACE = SearchSpace(
     "s",
@@ -23,7 +26,7 @@ SPACE = SearchSpace(
     ],
     {"accuracy": "higher", "size_bytes": "lower"},
     constraints=[at_most("size_bytes", 60.0)],
-    method="optuna",
+    method="tpe",
     samples=40,
     seeds=[0, 1],
 )
@@ -32,7 +35,7 @@ SMALL = SearchSpace(
     "digits",
     [recipe("resnet", [step("uniform_quantization", bits=choice(2, 4, 8))])],
     {"accuracy": "higher"},
-    method="optuna",
+    method="tpe",
     samples=9,
 )
 
@@ -46,12 +49,15 @@ def taken(sampler: Guided) -> list[Recipe]:
 
 
 def judged(recipe: Recipe) -> Mapping[str, float]:
-    sparsity = recipe.steps[0].parameters.get("sparsity", 0.0)
-    return {"accuracy": 1.0 - sparsity**4, "size_bytes": 100 * (1 - sparsity)}
+    values = {name: value for step in recipe.steps for name, value in step.parameters.items()}
+    sparsity = values.get("sparsity", 0.0)
+    bits = values.get("bits", 8) if sparsity else 8
+    return {"accuracy": 1.0 - sparsity**4 - 0.5**bits, "size_bytes": 100 * (1 - sparsity) * bits / 8}
 
 
-def test_recipes_are_handed_out_once_and_no_more_than_asked() -> None:
-    recipes = taken(Guided(SPACE, past=[], first=[], count=15))
+@pytest.mark.parametrize("method", ["tpe", "nsga2"])
+def test_recipes_are_handed_out_once_and_no_more_than_asked(method: Method) -> None:
+    recipes = taken(Guided(replace(SPACE, method=method), past=[], first=[], count=15))
 
     assert len(set(recipes)) == 15
     assert all(answers_for(SPACE, recipe) is not None for recipe in recipes)
@@ -71,13 +77,48 @@ def test_what_was_left_undone_comes_first_and_what_is_known_does_not_come_again(
     assert recipes == [eight, four]
 
 
-def test_earlier_trials_teach() -> None:
-    past = listed(SPACE)
+@pytest.mark.parametrize("whose", ["past", "others"])
+def test_earlier_trials_and_other_studies_teach(whose: str) -> None:
+    known = [(recipe, judged(recipe)) for recipe in listed(replace(SPACE, method="random"))]
 
-    recipes = taken(Guided(SPACE, past=[(recipe, judged(recipe)) for recipe in past], first=[], count=20))
+    teaching: dict[str, Any] = {"past": [], whose: known}
+    sampler = Guided(SPACE, **teaching, first=[], count=20)
 
-    keeping = [recipe for recipe in recipes if judged(recipe)["size_bytes"] <= 60.0]
+    keeping = [recipe for recipe in taken(sampler) if judged(recipe)["size_bytes"] <= 60.0]
     assert len(keeping) > 12
+
+
+def test_nsga2_improves_from_generation_to_generation() -> None:
+    steps = [
+        step("magnitude_pruning", sparsity=uniform(0.0, 0.99)),
+        step("fine_tune", epochs=integer(1, 50)),
+        step("uniform_quantization", bits=integer(2, 8)),
+    ]
+    one = SearchSpace(
+        "s",
+        "digits",
+        [recipe("resnet", steps)],
+        {"accuracy": "higher", "size_bytes": "lower"},
+        constraints=[at_most("size_bytes", 20.0)],
+        method="nsga2",
+        samples=96,
+    )
+
+    def small(recipe: Recipe) -> bool:
+        return judged(recipe)["size_bytes"] <= 20.0
+
+    found = [small(each) for each in taken(Guided(one, past=[], first=[], count=96))]
+    by_lot = [small(each) for each in listed(replace(one, method="random"))]
+
+    assert sum(found[48:]) > 1.5 * sum(by_lot[48:])
+
+
+def test_what_the_space_does_not_hold_is_handed_out_first_and_teaches_nothing() -> None:
+    baseline = Recipe("vit", (Step("random_pruning", {"sparsity": 0.5}),))
+
+    recipes = taken(Guided(SMALL, past=[], first=[baseline], count=3))
+
+    assert recipes[0] == baseline and len(recipes) == 3
 
 
 @pytest.mark.parametrize("values", [None, {}, {"accuracy": float("nan"), "size_bytes": 1.0}])

@@ -16,7 +16,9 @@ PRUNE = step("magnitude_pruning", sparsity=choice(0.5, 0.8))
 
 
 def test_a_plan_needs_no_store() -> None:
-    planned = plan(SearchSpace("s", "digits", [recipe("resnet", [PRUNE, optional(step("calibrate"))])]), None)
+    planned = plan(
+        SearchSpace("s", "digits", [recipe("resnet", [PRUNE, optional(step("calibrate"))])], baselines=False), None
+    )
 
     assert (planned.trials, planned.trials_to_run) == (4, 4)
     assert (planned.steps, planned.unique_steps, planned.shared) == (10, 5, 5)
@@ -33,7 +35,7 @@ def test_expectations_come_from_what_the_store_has_seen(digits_store: Store) -> 
     done = validated_recipe(Recipe("resnet", (Step("magnitude_pruning", {"sparsity": 0.5}),)), Digits.bases)
     model_id = run_trial(digits_store, Digits(), done).model_id
 
-    planned = plan(SearchSpace("s", "digits", [recipe("resnet", [PRUNE])]), digits_store)
+    planned = plan(SearchSpace("s", "digits", [recipe("resnet", [PRUNE])], baselines=False), digits_store)
 
     (pruning,) = (entry for entry in planned.by_operation if entry.operation == "magnitude_pruning")
     run = next(
@@ -50,16 +52,18 @@ def test_models_that_no_step_made_are_passed_over(tmp_path: Path) -> None:
     store = Store(tmp_path, create=True)
     store.publish("step", "imported", {"models": [model_row(name, Recipe("resnet")) for name in ("aaaa", "bbbb")]})
 
-    planned = plan(SearchSpace("s", "digits", [recipe("resnet")]), store)
+    planned = plan(SearchSpace("s", "digits", [recipe("resnet")], baselines=False), store)
 
     assert (planned.to_run, [entry.step_bytes for entry in planned.by_operation]) == (1, [DEFAULT_BYTES])
 
 
-@pytest.mark.parametrize(("method", "exact"), [("random", True), ("optuna", False)])
+@pytest.mark.parametrize(("method", "exact"), [("random", True), ("tpe", False)])
 def test_recipes_taken_by_lot_stand_in_for_those_that_optuna_will_choose(method: str, exact: bool) -> None:
     space = SearchSpace.from_json(
         {
-            **SearchSpace("s", "digits", [recipe("vit", [step("random_pruning", sparsity=uniform(0, 0.9))])]).to_json(),
+            **SearchSpace(
+                "s", "digits", [recipe("vit", [step("random_pruning", sparsity=uniform(0, 0.9))])], baselines=False
+            ).to_json(),
             "method": method,
             "samples": 7,
         }

@@ -59,7 +59,7 @@ def test_a_space_survives_the_round_trip_over_json() -> None:
         (lambda: space(recipes=[]), "'recipes' is []; allowed: a list"),
         (lambda: space(recipes=[PRUNE]), "a list with at least one recipe(...)"),
         (lambda: space(seeds=[-1]), "'seeds' is [-1]; allowed: at least one whole number"),
-        (lambda: space(method="best"), "'method' is 'best'; allowed: one of grid, random, optuna"),
+        (lambda: space(method="best"), "'method' is 'best'; allowed: one of grid, random, tpe, nsga2"),
         (lambda: space(samples=3), "'samples' is 3; allowed: nothing with method='grid'"),
         (lambda: space(method="random"), "'samples' is None; allowed: a whole number above 0"),
         (lambda: space(objectives={"accuracy": "max"}), "'objectives: accuracy' is 'max'; allowed: 'higher'"),

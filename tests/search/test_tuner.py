@@ -24,7 +24,7 @@ ROUND = step("uniform_quantization", bits=choice(3, 4))
 
 
 def space(*recipes: RecipeSpace, **fields: Any) -> SearchSpace:
-    return SearchSpace("s", "digits", recipes, **fields)
+    return SearchSpace("s", "digits", recipes, **{"baselines": False, **fields})
 
 
 def states(store: Store) -> Counter[str]:
@@ -76,7 +76,7 @@ def test_a_study_shares_steps_keeps_to_its_plan_and_runs_only_what_is_new(digits
     assert set(steps_run(digits_store).values()) == {1} and len(steps_run(digits_store)) == 4
 
     # Another study of the same recipes: its trials are finished without a step.
-    other = SearchSpace("other", "digits", first.recipes)
+    other = SearchSpace("other", "digits", first.recipes, baselines=False)
     assert explore(other, digits_store).progress.models_reused == 4
     assert len(steps_run(digits_store)) == 4
 
@@ -138,7 +138,7 @@ def test_random_takes_as_many_as_asked(digits_store: Store) -> None:
 def test_optuna_counts_the_samples_of_all_sessions(digits_store: Store) -> None:
     def guided(samples: int) -> SearchSpace:
         prune = step("magnitude_pruning", sparsity=uniform(0.1, 0.9))
-        return space(recipe("resnet", [prune, optional(ROUND)]), method="optuna", samples=samples)
+        return space(recipe("resnet", [prune, optional(ROUND)]), method="tpe", samples=samples)
 
     assert not plan(guided(3), digits_store).exact
     assert explore(guided(3), digits_store).progress.trials_done == 3

@@ -1,0 +1,25 @@
+"""What Tune runs as a trial: waits for the recipe's steps. Its process imports this file, so it imports little."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ray import tune
+
+from cc_ray.errors import CcRayError
+from cc_ray.recipe import Recipe
+from cc_ray.search.steps import Chain, Job, Outcome, complete
+
+
+def coordinate(config: Mapping[str, str], job: Job) -> None:
+    """Have a recipe's work done and tell how it ended; runs in a process of its own, on the driver's machine."""
+    try:
+        chain = complete(replace(job, recipe=Recipe.from_json(json.loads(config["recipe"]))))
+    except CcRayError as error:
+        chain = Chain(0, 0, Outcome("", " ".join(str(error).split())))
+    failure = chain.failure or Outcome()
+    spent = {"cpu_s": chain.cpu_s, "gpu_s": chain.gpu_s}
+    told = {"failed_step": failure.failed_step, "reason": failure.reason}
+    tune.report({"made": chain.made, "reused": chain.reused, **spent, **told})
