@@ -6,6 +6,8 @@ file access at all, and none is given: no files, no network, no extensions, no c
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +71,9 @@ def connect(rows: Rows, settings: Mapping[str, Any] | None = None) -> duckdb.Duc
         rows: The store's rows.
         settings: DuckDB's settings beside those that close it.
     """
-    connection = duckdb.connect(":memory:", config={**_CLOSED, **(settings or {})})
+    # What does not fit into memory goes to the machine's own folder for such files, not to wherever one stands.
+    spilt = {"temp_directory": str(Path(tempfile.gettempdir(), f"cc-ray-{os.getuid()}-{os.getpid()}.duckdb"))}
+    connection = duckdb.connect(":memory:", config={**_CLOSED, **spilt, **(settings or {})})
     connection.execute("CREATE SCHEMA stored")
     covered = {definition.name for definition in definitions()}
     for name, table in rows.small.items():
