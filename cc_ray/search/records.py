@@ -10,9 +10,10 @@ import socket
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from cc_ray.recipe import Recipe, canonical_json, trial_id
@@ -45,8 +46,8 @@ class TrialState:
         """Identity of the trial."""
         return trial_id(self.study_id, self.recipe)
 
-    def to_row(self) -> dict[str, Any]:
-        """The row as of now."""
+    def to_row(self, at: datetime) -> dict[str, Any]:
+        """The row as of a time."""
         return {
             "study_id": self.study_id,
             "trial_id": self.trial_id,
@@ -60,26 +61,39 @@ class TrialState:
             "steps_run": self.steps_run,
             "hypervolume": self.hypervolume,
             "duration_s": self.duration_s,
-            "at": datetime.now(UTC),
+            "at": at,
         }
 
 
-def write_trials(store: Store, states: Iterable[TrialState]) -> None:
-    """Publish changes of trials' states, all of them together."""
-    rows = [state.to_row() for state in states]
+def behind(store: Store, study_id: str) -> timedelta:
+    """How far this machine's clock is behind the last row of a study; the last row of a trial is what counts."""
+    latest = [pc.max(_of_study(store.read(name), study_id).column("at")).as_py() for name in ("trials", "studies")]
+    now = datetime.now(UTC)
+    found: timedelta = max([timedelta(0), *(last - now for last in latest if last is not None)])
+    return found
+
+
+def write_trials(store: Store, states: Iterable[TrialState], at: datetime | None = None) -> None:
+    """Publish changes of trials' states, all of them together, as of a time; now if it is left out."""
+    rows = [state.to_row(at or datetime.now(UTC)) for state in states]
     if rows:
         store.publish("trial", f"{rows[0]['trial_id']}-{uuid.uuid4().hex}", {"trials": rows})
 
 
 def last_trials(store: Store, study_id: str) -> dict[str, TrialState]:
     """The last state of every trial of a study, by trial."""
-    table = store.read("trials")
-    rows = table.filter(pc.equal(table.column("study_id"), study_id)).sort_by("at").to_pylist()
+    rows = _of_study(store.read("trials"), study_id).sort_by("at").to_pylist()
     return {row["trial_id"]: _state(row) for row in rows}
 
 
 def write_study(
-    store: Store, space: SearchSpace, task_id: str, state: str, started_at: datetime, resources: Mapping[str, float]
+    store: Store,
+    space: SearchSpace,
+    task_id: str,
+    state: str,
+    started_at: datetime,
+    resources: Mapping[str, float],
+    at: datetime,
 ) -> None:
     """Publish a change of a study's state.
 
@@ -90,6 +104,7 @@ def write_study(
         state: running, finished, stopped or failed.
         started_at: When this session began.
         resources: What the cluster has; empty where none was needed.
+        at: When the state changed.
     """
     row = {
         "study_id": space.name,
@@ -98,18 +113,17 @@ def write_study(
         "search_space": canonical_json(space.to_json()),
         "objectives": canonical_json(dict(space.objectives)),
         "started_at": started_at,
-        "finished_at": None if state == "running" else datetime.now(UTC),
+        "finished_at": None if state == "running" else at,
         "code_version": _version("cc-ray"),
         "environment": canonical_json(_environment(resources)),
-        "at": datetime.now(UTC),
+        "at": at,
     }
     store.publish("study", f"{space.name}-{uuid.uuid4().hex}", {"studies": [row]})
 
 
 def is_recorded(store: Store, space: SearchSpace) -> bool:
     """Whether the store holds the study as finished, with this very search space."""
-    table = store.read("studies")
-    rows = table.filter(pc.equal(table.column("study_id"), space.name)).sort_by("at").to_pylist()
+    rows = _of_study(store.read("studies"), space.name).sort_by("at").to_pylist()
     space_text = canonical_json(space.to_json())
     return bool(rows) and rows[-1]["state"] == "finished" and rows[-1]["search_space"] == space_text
 
@@ -137,9 +151,12 @@ def recipes_of(store: Store, task_id: str) -> Iterator[tuple[str, Recipe]]:
 
 def hours_of(store: Store, study_id: str) -> dict[str, float]:
     """Hours that the steps of a study have held `cpus` and `gpus`, times their number."""
-    table = store.read("step_runs")
-    rows = table.filter(pc.equal(table.column("study_id"), study_id)).select(["cpus", "gpus", "duration_s"]).to_pylist()
+    rows = _of_study(store.read("step_runs"), study_id).select(["cpus", "gpus", "duration_s"]).to_pylist()
     return {kind: sum((row[kind] or 0.0) * row["duration_s"] for row in rows) / 3600 for kind in ("cpus", "gpus")}
+
+
+def _of_study(table: pa.Table, study_id: str) -> pa.Table:
+    return table.filter(pc.equal(table.column("study_id"), study_id))
 
 
 def _state(row: Mapping[str, Any]) -> TrialState:

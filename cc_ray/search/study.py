@@ -10,7 +10,7 @@ from typing import Final
 from cc_ray.recipe import Recipe
 from cc_ray.search.agenda import Agenda
 from cc_ray.search.progress import Best, Failure, Progress, StudySummary
-from cc_ray.search.records import TrialState, has_all, hours_of, metrics_of, write_study, write_trials
+from cc_ray.search.records import TrialState, behind, has_all, hours_of, metrics_of, write_study, write_trials
 from cc_ray.search.steps import Chain, Outcome
 from cc_ray.search.verdicts import Front, judged, worst_possible
 from cc_ray.store import Store
@@ -35,7 +35,8 @@ class Study:
         """What the cluster has, once there is one."""
         self._store = store
         self._estimated_s = estimated_s
-        self._started_at, self._clock = datetime.now(UTC), time.monotonic()
+        self._behind = behind(store, agenda.space.name)
+        self._started_at, self._clock = self._now(), time.monotonic()
         self._running: dict[Recipe, float] = {}
         self._missing: set[str] = set()
         """Models still to be made; with the next three: every model of the trials known so far, once."""
@@ -68,7 +69,7 @@ class Study:
         self._store.sweep()
         ensure_task(self._store, self.agenda.task)
         self._write_study("running")
-        write_trials(self._store, (self._state(recipe, "pending") for recipe in self.agenda.to_run))
+        write_trials(self._store, (self._state(recipe, "pending") for recipe in self.agenda.to_run), self._now())
         for recipe in self.agenda.to_run:
             self._need(recipe)
 
@@ -87,7 +88,7 @@ class Study:
         if recipe not in self._running:
             self._running[recipe] = time.monotonic()
             self._need(recipe)
-            write_trials(self._store, [self._state(recipe, "running")])
+            write_trials(self._store, [self._state(recipe, "running")], self._now())
 
     def ended(self, recipe: Recipe, chain: Chain) -> Mapping[str, float] | None:
         """A trial has all its models, or a step failed; returns the metrics of its model, None where it failed."""
@@ -95,7 +96,7 @@ class Study:
         self._hours["gpus"] += chain.gpu_s / 3600
         values = None if chain.failure else self._judge(recipe)
         state = self._state(recipe, "failed" if chain.failure else "finished", chain)
-        write_trials(self._store, [state])
+        write_trials(self._store, [state], self._now())
         self._running.pop(recipe, None)
         if chain.failure:
             self._failures.append(state)
@@ -125,7 +126,8 @@ class Study:
             failed: It ended by an error.
         """
         state = "finished" if reason is None else "failed" if failed else "stopped"
-        write_trials(self._store, [self._state(recipe, "stopped", reason=reason) for recipe in self._running])
+        stopped = [self._state(recipe, "stopped", reason=reason) for recipe in self._running]
+        write_trials(self._store, stopped, self._now())
         self._running.clear()
         self._write_study(state)
         return self.summary(state, reason or "")
@@ -236,7 +238,11 @@ class Study:
         )
 
     def _write_study(self, state: str) -> None:
-        write_study(self._store, self.agenda.space, self.task_id, state, self._started_at, self.resources)
+        write_study(self._store, self.agenda.space, self.task_id, state, self._started_at, self.resources, self._now())
+
+    def _now(self) -> datetime:
+        """The time, never before what other machines wrote of the study."""
+        return datetime.now(UTC) + self._behind
 
 
 def _is_better(value: float, best: Best | None, direction: str) -> bool:

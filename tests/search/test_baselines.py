@@ -26,7 +26,7 @@ def test_a_study_has_baselines_of_each_base_model_unless_it_wants_none() -> None
 
 def test_baselines_are_no_samples_of_a_search() -> None:
     for method in ("random", "tpe", "nsga2"):
-        agenda = take_stock(SearchSpace("s", "digits", [TUNED], method=method, samples=2), None)  # type: ignore[arg-type]
+        agenda = take_stock(SearchSpace("s", "digits", [TUNED], method=method, samples=2), None)
         assert agenda.count == 14 + 2
 
 

@@ -1,11 +1,14 @@
 """What ends a study, or a step of it, before its time."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from cc_ray.errors import CcRayError
 from cc_ray.search import Resources, SearchSpace, choice, recipe, step
+from cc_ray.search.records import TrialState, write_trials
+from cc_ray.search.sampling import listed
 from cc_ray.search.space import RecipeSpace
 from cc_ray.search.tuner import explore
 from cc_ray.store import Store
@@ -65,3 +68,15 @@ def test_steps_hold_what_they_ask_for_and_what_is_nowhere_is_refused_at_once(dig
     assert ("step", 2.0, 0.0) in held and ("latency", 1.0, 0.0) in held
     with pytest.raises(CcRayError, match="asks for 1 CPU, 1 GPU, which no node of the cluster has"):
         explore(space(recipe("resnet", [ROUND]), resources={"*": Resources(gpus=1)}), digits_store)
+
+
+def test_a_machine_whose_clock_is_behind_has_the_last_word_all_the_same(digits_store: Store) -> None:
+    only = space(recipe("resnet", [step("calibrate")]))
+    ahead = datetime.now(UTC) + timedelta(hours=3)
+    write_trials(digits_store, [TrialState("s", recipe, "failed", "elsewhere") for recipe in listed(only)], ahead)
+
+    summary = explore(only, digits_store, retry_failed=True)
+
+    assert (summary.state, summary.failures) == ("finished", ())
+    assert [row["state"] for row in last_states(digits_store).values()] == ["finished"]
+    assert explore(only, digits_store).progress.trials_done == 1
