@@ -7,6 +7,7 @@ it was asked for nor lets go of closed sessions; `_guard` adds both.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import signal
 import socket
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 
 import ray
 from fastapi import FastAPI
+from pydantic import BaseModel, Field
 from ray import serve
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -68,6 +70,34 @@ def application(root: Path | str, hosts: Sequence[str] = ("*",)) -> serve.Applic
         graceful_shutdown_wait_loop_s=0.2,
     )
     return deployment.bind()
+
+
+class Arguments(BaseModel, extra="forbid"):
+    """What a Serve config says under `args` of an application."""
+
+    store: Path = Field(default_factory=lambda: Path(os.environ.get("CC_RAY_STORE", "")))
+    """The store's folder, as every node sees it; `CC_RAY_STORE` of the cluster where it is left out."""
+    hosts: list[str] = list(LOCAL)
+    """Names that it answers to, without ports; "*" for any."""
+
+
+def configured(arguments: dict[str, Any]) -> serve.Application:
+    """Make the application of a Serve config, such as `cluster/serve.yaml`: `import_path: cc_ray.serve:configured`.
+
+    Args:
+        arguments: See `Arguments`.
+
+    Raises:
+        CcRayError: If no store is named, or not by its whole path.
+        StoreError: If the folder is not a store.
+    """
+    given = Arguments.model_validate(arguments)
+    if not given.store.is_absolute():
+        # Serve builds applications in a folder of its own.
+        raise CcRayError(
+            f"the store '{given.store}' is not a whole path. Set `store` under `args`, or CC_RAY_STORE, to one."
+        )
+    return application(Store(given.store).root, given.hosts)
 
 
 def build_app(root: str, hosts: Sequence[str] = ("*",)) -> FastAPI:
