@@ -41,6 +41,7 @@ OnProgress = Callable[[Progress], None]
 
 _TICK_S: Final = 0.5
 """Time between two calls of `on_progress`."""
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 _SETTINGS: Final = {
     # A trial would write its result in three formats that nobody reads: the store has it.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -109,6 +110,8 @@ class _Session:
         self._root = str(store.root)
         self._cpus = 0
         self._cancelled = False
+        self._handlers: dict[signal.Signals, Any] = {}
+        """What was there for each signal before this session."""
         budget_s = study.agenda.space.time_budget_s
         self._deadline = None if budget_s is None else time.monotonic() + budget_s
         self._needs = needs_of(study.agenda.space, operations_of(study.agenda.space))
@@ -132,6 +135,7 @@ class _Session:
             return
         with connected(address) as resources:
             self.study.resources = resources
+            self._listen()
             check_nodes(self._needs, (node["Resources"] for node in ray.nodes() if node["Alive"]))
             self._cpus = int(resources["CPU"])
             # Started here, the actor lives as long as this process wants it.
@@ -210,19 +214,22 @@ class _Session:
             yield
             return
         # Tune leaves a handler for SIGUSR1 behind.
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-
-        def stop(number: int, frame: object) -> None:
-            self.stopped = f"stopped by {signal.Signals(number).name}"
-            signal.signal(number, before[signal.Signals(number)])
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
+        self._handlers = {number: signal.getsignal(number) for number in (*_STOPPING, signal.SIGUSR1)}
+        self._listen()
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in self._handlers.items():
                 signal.signal(number, handler)
+
+    def _listen(self) -> None:
+        """End the session cleanly on a signal; asked again after a connection, which puts a handler of Ray's there."""
+        for number in _STOPPING if self._handlers else ():
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.stopped = f"stopped by {signal.Signals(number).name}"
+        signal.signal(number, self._handlers[signal.Signals(number)])
 
 
 class _NotRestored:

@@ -189,13 +189,14 @@ print(explore(space, Store(sys.argv[1]), on_progress=tell).state)
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(digits_store: Store) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_cleanly_and_the_next_run_goes_on(digits_store: Store, number: signal.Signals) -> None:
     tuned = space(recipe("resnet", [PRUNE, step("fine_tune", epochs=choice(6, 7, 8, 9))]))
     arguments = [sys.executable, "-c", DRIVER, str(digits_store.root), json.dumps(tuned.to_json())]
 
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
         assert driver.stdout and driver.stdout.readline() == "under way\n"
-        driver.send_signal(signal.SIGINT)
+        driver.send_signal(number)
         said, complained = driver.communicate(timeout=60)
 
     assert driver.returncode == 0
