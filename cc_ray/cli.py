@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cc_ray.errors import CcRayError
 from cc_ray.terminal.imports import imports
+from cc_ray.terminal.jobs import jobs
 from cc_ray.terminal.options import DEFAULT_STORE, StorePath, definitions_of, labels_of, open_store
 from cc_ray.terminal.questions import questions
 from cc_ray.terminal.tables import duration, notices, screen
@@ -30,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(questions)
+app.add_typer(jobs)
 app.add_typer(imports, name="import")
 
 
@@ -182,3 +184,7 @@ def _serve(store: Path, host: str, port: int) -> None:
         url = serve_store(root, host=host, port=port)
     screen.print(Text.assemble("The dashboard is at ", (url, "bold"), " (Ctrl-C ends it)."))
     stay()
+
+
+if __name__ == "__main__":
+    main()
