@@ -15,8 +15,9 @@ from rich.text import Text
 from cc_ray.errors import CcRayError
 from cc_ray.terminal.imports import imports
 from cc_ray.terminal.jobs import jobs
-from cc_ray.terminal.options import DEFAULT_STORE, StorePath, definitions_of, labels_of, open_store
+from cc_ray.terminal.options import DEFAULT_STORE, Address, StorePath, definitions_of, labels_of, open_store
 from cc_ray.terminal.questions import questions
+from cc_ray.terminal.sensitivity import inquiries
 from cc_ray.terminal.tables import duration, notices, screen
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(questions)
+app.add_typer(inquiries)
 app.add_typer(jobs)
 app.add_typer(imports, name="import")
 
@@ -38,9 +40,6 @@ app.add_typer(imports, name="import")
 Host = Annotated[str, typer.Option(help="Address to listen on; the default answers this machine only.")]
 Port = Annotated[int, typer.Option(help="Port of the dashboard.")]
 Space = Annotated[str, typer.Argument(help="A search space: a Python file, or a name such as 'digits'.")]
-Address = Annotated[
-    str | None, typer.Option(help="A running Ray cluster: 'auto' or HOST:PORT. Without it, one starts here.")
-]
 Retry = Annotated[bool, typer.Option("--retry-failed", help="Run again what failed in an earlier session.")]
 SENSES = ("at_most", "at_least")
 

@@ -114,7 +114,11 @@ TRIALS = Table(
         _n("model_id", pa.string(), "the model that the recipe ends in; null until it exists"),
         _c("steps_reused", pa.int32(), "models of the recipe that were there already, the base included"),
         _c("steps_run", pa.int32(), "models of the recipe that this trial made, the base included"),
-        _n("hypervolume", pa.float64(), "hypervolume of the study's models when the trial ended, as compare has it"),
+        _n(
+            "hypervolume",
+            pa.float64(),
+            "hypervolume of the study's models when the trial ended, as compare has it",
+        ),
         _c("duration_s", pa.float64(), "time from start to this state", "s"),
         _c("at", TIME, "when the state changed"),
     ),
@@ -377,11 +381,100 @@ FINDINGS = Table(
     ),
 )
 
+SENSITIVITY = Table(
+    "sensitivity",
+    "a layer of a model, compressed alone at one level, under one metric",
+    (
+        _MODEL_ID,
+        _c("task_id", pa.string(), "the task it solves"),
+        _c("operation", pa.string(), "the operation that worked on this layer alone; no model was kept"),
+        _c("parameters", pa.string(), "its parameters without its level and what it works on, JSON"),
+        _c("layer", pa.string(), "path of the layer's module; empty for the model itself"),
+        _n("parameter", pa.string(), "the parameter that says how strong it is; null for an operation without"),
+        _n("level", pa.float64(), "value of that parameter; null for an operation without"),
+        _c("metric", pa.string(), "name of the metric, over the whole evaluation split"),
+        _n("value", pa.float64(), "value with the layer compressed; null where the operation does not apply"),
+        _n("ci_low", pa.float64(), "lower end of its 95 % interval"),
+        _n("ci_high", pa.float64(), "upper end of its 95 % interval"),
+        _c("model_value", pa.float64(), "value of the model as it is, measured in the same process"),
+        _n("difference", pa.float64(), "value less model_value"),
+        _n(
+            "weight_sqnr_db",
+            pa.float64(),
+            "20 log10(||weight|| / ||weight - compressed||) of the layer; null when equal, reshaped or against zeros",
+            "dB",
+        ),
+        _n(
+            "output_sqnr_db",
+            pa.float64(),
+            "the same of the model's class scores over the evaluation split; null when equal",
+            "dB",
+        ),
+        _n("n", pa.int64(), "instances behind the value"),
+        _c("seed", pa.int64(), "seed of the operation: the one of the model's recipe"),
+        _n("reason", pa.string(), "why the operation does not apply to the layer alone; null where it does"),
+        _c("duration_s", pa.float64(), "time that compressing and measuring took", "s"),
+        _c("at", TIME, "when it was measured"),
+    ),
+    ("metric",),
+)
+
+RECOVERIES = Table(
+    "recoveries",
+    "a model with some modules put back to an ancestor's weights, under one metric",
+    (
+        _MODEL_ID,
+        _c("parent_id", pa.string(), "model_id of the ancestor whose weights were put back"),
+        _c("modules", TEXTS, "paths of the modules that were put back, in order"),
+        _c("metric", pa.string(), "name of the metric, over the whole evaluation split"),
+        _c("value", pa.float64(), "the value, in the metric's unit"),
+        _n(
+            "output_sqnr_db",
+            pa.float64(),
+            "20 log10(||y|| / ||y - z||) of the ancestor's class scores y and these z; null when equal",
+            "dB",
+        ),
+        _c("duration_s", pa.float64(), "time that measuring took", "s"),
+        _c("at", TIME, "when it was measured"),
+    ),
+    ("metric",),
+)
+
+BISECTIONS = Table(
+    "bisections",
+    "an answer to which modules, put back to an ancestor's weights, bring a metric back",
+    (
+        _MODEL_ID,
+        _c("task_id", pa.string(), "the task it solves"),
+        _c("parent_id", pa.string(), "model_id of the ancestor"),
+        _c("metric", pa.string(), "name of the metric"),
+        _c("tolerance", pa.float64(), "how far from the ancestor's value is near enough, in the metric's unit"),
+        _c("model_value", pa.float64(), "value of the model as it is"),
+        _c("parent_value", pa.float64(), "value of the ancestor"),
+        _c("target", pa.float64(), "value to reach: the ancestor's, less good by the tolerance"),
+        _c(
+            "proof",
+            pa.string(),
+            "smallest (no smaller set reaches the target), minimal (no member can be left out) or none (no set found)",
+        ),
+        _c("modules", TEXTS, "paths of the modules of the set, in order; empty where none is needed or none was found"),
+        _n("value", pa.float64(), "value with the set put back; null where none was found"),
+        _c("failing_size", pa.int64(), "every set of so many modules or fewer was measured and falls short; -1: none"),
+        _c("candidates", pa.int64(), "modules, tied ones together, that differ and can be put back"),
+        _c("left_out", TEXTS, "paths of modules that differ in shape, or are tied to one that does"),
+        _n("step", pa.string(), "the step of the operation `restore` that does the same, JSON; null where none does"),
+        _c("evaluations", pa.int64(), "sets that the answer rests on"),
+        _c("budget", pa.int64(), "sets of two and more that might be measured to prove that a set is the smallest"),
+        _c("duration_s", pa.float64(), "time that the search took", "s"),
+        _c("at", TIME, "when it ended"),
+    ),
+)
+
 TABLES: Final[dict[str, Table]] = {
     table.name: table
     for table in (
         TASKS, STUDIES, TRIALS, STEP_RUNS, MODELS, LINEAGE, METRIC_DEFINITIONS, METRICS, INSTANCES, PREDICTIONS,
-        LAYERS, ACTIVATIONS, FINDINGS,
+        LAYERS, ACTIVATIONS, FINDINGS, SENSITIVITY, RECOVERIES, BISECTIONS,
     )
 }  # fmt: skip
 
@@ -392,5 +485,8 @@ BATCHES: Final[dict[str, tuple[Table, ...]]] = {
     "run": (STEP_RUNS,),
     "step": (MODELS, LINEAGE, METRICS, PREDICTIONS, LAYERS, ACTIVATIONS, FINDINGS),
     "latency": (METRICS,),
+    "sensitivity": (SENSITIVITY,),
+    "recovery": (RECOVERIES,),
+    "bisection": (BISECTIONS,),
 }
 """Which tables are written together, whole or not at all, by kind of batch."""

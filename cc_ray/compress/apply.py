@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from cc_ray.compress.base import Context, Finding, Representation
+from cc_ray.compress.base import Context, Finding, Operation, Representation
 from cc_ray.compress.checks import check
 from cc_ray.compress.representation import representation_of
 from cc_ray.compress.steps import operation_of, refusal
@@ -54,9 +54,8 @@ def apply_step(step: Step, model: nn.Module, context: Context) -> Outcome:
     made = operation_of(step)
     if (found := representation_of(model)) not in made.accepts:
         raise InvalidRecipeError(refusal(made, found))
-    with splits_used() as used, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(context.seed)
-        child = made.apply(copy.deepcopy(model).eval(), context).eval()
+    with splits_used() as used:
+        child = let_work(made, copy.deepcopy(model), context)
     _unsign_zeros(child)
     context.findings.extend(check(made, model, child))
     return Outcome(
@@ -67,6 +66,25 @@ def apply_step(step: Step, model: nn.Module, context: Context) -> Outcome:
         context.kept,
         tuple(sorted(used)),
     )
+
+
+def let_work(made: Operation, model: nn.Module, context: Context) -> nn.Module:
+    """Let an operation compress a model that is the caller's own; torch's global random state is left as it was found.
+
+    Args:
+        made: The operation; whether it can work on such a model is checked before.
+        model: Changed in place, or used up.
+        context: Data, seed, ancestors; its findings and donors are added to.
+
+    Returns:
+        The compressed model, in evaluation mode.
+
+    Raises:
+        NotApplicableError: If the operation finds nothing to work on.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(context.seed)
+        return made.apply(model.eval(), context).eval()
 
 
 @torch.no_grad()

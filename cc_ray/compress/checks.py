@@ -24,6 +24,13 @@ def check(made: Operation, parent: nn.Module, child: nn.Module) -> list[Finding]
     return [*findings, *made.check(parent, child)]
 
 
+def same_values(ours: Tensor, theirs: Tensor) -> bool:
+    """Whether two tensors stand for the same values, in the same shape and kind."""
+    if is_int8(ours) or is_int8(theirs):
+        return type(ours) is type(theirs) and torch.equal(ours.dequantize(), theirs.dequantize())
+    return ours.shape == theirs.shape and bool(((ours == theirs) | (ours.isnan() & theirs.isnan())).all())
+
+
 def _not_finite(made: Operation, parent: nn.Module, child: nn.Module) -> Iterator[Finding]:
     """NaN or infinity among the values."""
     for name, tensor in _plain_tensors(child):
@@ -42,7 +49,7 @@ def _not_finite(made: Operation, parent: nn.Module, child: nn.Module) -> Iterato
 def _nothing_changed(made: Operation, parent: nn.Module, child: nn.Module) -> Iterator[Finding]:
     """A child that equals its parent."""
     before, after = parent.state_dict(keep_vars=True), child.state_dict(keep_vars=True)
-    if before.keys() == after.keys() and all(_same(before[name], after[name]) for name in before):
+    if before.keys() == after.keys() and all(same_values(before[name], after[name]) for name in before):
         yield Finding(
             "nothing_changed",
             "warning",
@@ -93,7 +100,7 @@ def _unchanged_targets(made: Operation, parent: nn.Module, child: nn.Module) -> 
     if not isinstance(made, Targeted):
         return
     before, after = made.targets(parent), child.state_dict(keep_vars=True)
-    same = [target for target in before if _same(target.tensor, after[target.name])]
+    same = [target for target in before if same_values(target.tensor, after[target.name])]
     if same and len(same) < len(before):
         yield Finding(
             "targets_unchanged",
@@ -148,12 +155,6 @@ def _plain_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """All tensors of a model; of torchao's the scales, since integers are always finite."""
     for name, tensor in model.state_dict(keep_vars=True).items():
         yield name, tensor.scale if is_int8(tensor) else tensor.detach()
-
-
-def _same(ours: Tensor, theirs: Tensor) -> bool:
-    if is_int8(ours) or is_int8(theirs):
-        return type(ours) is type(theirs) and torch.equal(ours.dequantize(), theirs.dequantize())
-    return ours.shape == theirs.shape and bool(((ours == theirs) | (ours.isnan() & theirs.isnan())).all())
 
 
 def _zeros(tensor: Tensor) -> int:

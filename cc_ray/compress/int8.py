@@ -20,6 +20,7 @@ class Int8(Targeted):
     Convolutions stay float: torchao converts them, but has no kernel that runs them on a CPU afterwards.
     """
 
+    confined: ClassVar[bool] = True
     gives: ClassVar[Representation | None] = "quantized"
 
     @abstractmethod

@@ -16,6 +16,7 @@ from cc_ray.compress.targets import NORMS, Target, Targeted, listed
 class Pruning(Targeted):
     """Sets the targeted weights with the lowest scores to zero."""
 
+    confined: ClassVar[bool] = True
     accepts: ClassVar[frozenset[Representation]] = frozenset({"float", "simulated"})
 
     sparsity: Share

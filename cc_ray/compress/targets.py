@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import AfterValidator, StringConstraints
 from torch import Tensor, nn
@@ -58,6 +58,9 @@ class Target:
 
 class Targeted(Operation):
     """An operation on weights that patterns choose."""
+
+    confined: ClassVar[bool] = False
+    """Whether `apply` changes nothing but the modules of its targets: then the rest of a model need not be copied."""
 
     include: Patterns = ()
     """Only these: paths of modules, which stand for all that is below them. A path of a tensor, ending in `.weight` or

@@ -24,6 +24,7 @@ from cc_ray.store.artifacts import set_scale
 class UniformQuantization(Targeted):
     """Rounds to the nearest of 2^bits evenly spaced values; zeros stay zero."""
 
+    confined: ClassVar[bool] = True
     accepts: ClassVar[frozenset[Representation]] = frozenset({"float", "simulated"})
     gives: ClassVar[Representation | None] = "simulated"
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = (

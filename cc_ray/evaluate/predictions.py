@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from scipy.special import entr
-from torch import nn
+from torch import Tensor, nn
 
 from cc_ray.divergence import Reference, probability_matrix
 from cc_ray.schema import FLOATS, HALVES, PREDICTIONS
@@ -114,9 +114,18 @@ def predict(task: Task, model: nn.Module, data: Data) -> Predictions:
         model: In evaluation mode, on the CPU.
         data: The instances.
     """
+    return from_scores(class_scores(task, model, data), data)
+
+
+def class_scores(task: Task, model: nn.Module, data: Data) -> Tensor:
+    """A model's unnormalised class scores of every instance, (n, classes); takes what `predict` takes."""
     with torch.no_grad():
-        scores = torch.cat([task.logits(model, inputs) for inputs in torch.split(data.inputs, BATCH_SIZE)])
-        log_probabilities = scores.double().log_softmax(dim=1)
+        return torch.cat([task.logits(model, inputs) for inputs in torch.split(data.inputs, BATCH_SIZE)])
+
+
+def from_scores(scores: Tensor, data: Data) -> Predictions:
+    """Predictions of which the class scores, (n, classes), are known."""
+    log_probabilities = scores.double().log_softmax(dim=1)
     return Predictions(data.instances.numpy(), data.labels.numpy(), log_probabilities.numpy())
 
 

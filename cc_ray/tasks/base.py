@@ -189,8 +189,3 @@ def task_from_json(data: dict[str, Any]) -> Task:
 def use_threads(count: int) -> None:
     """Use so many torch threads in this process: more than its share of cores fight over them."""
     torch.set_num_threads(count)
-
-
-def one_thread() -> None:
-    """As `use_threads(1)`."""
-    use_threads(1)

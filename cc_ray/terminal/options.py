@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 StorePath = Annotated[Path, typer.Option("--store", envvar="CC_RAY_STORE", help="Folder that holds everything.")]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How the answer is written.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write to instead of the screen.")]
+Address = Annotated[
+    str | None, typer.Option(help="A running Ray cluster: 'auto' or HOST:PORT. Without it, one starts here.")
+]
 Model = Annotated[str, typer.Argument(help="A model: its identity, the first digits of it, or its full name.")]
 Models = Annotated[list[str], typer.Argument(help="Models: identities, the first digits of them, or full names.")]
 

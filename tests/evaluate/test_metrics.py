@@ -25,7 +25,7 @@ UNITS_IN_NAMES = {"bytes": "_bytes", "ms": "_ms", "bits": "_bits", "instances/s"
 def measured(
     model: nn.Module, *, bits: int = 32, base: pa.Table | None = None
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    about = {"model_id": "m", "artifact_size": 777, "weights": saved(model, bits=bits), "base": base}
+    about: dict[str, Any] = {"model_id": "m", "artifact_size": 777, "weights": saved(model, bits=bits), "base": base}
     rows = evaluate.measure(Tiny(), model, **about)["metrics"]
     return {(row["metric"], row["slice"]): row for row in rows}
 

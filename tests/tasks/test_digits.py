@@ -11,7 +11,7 @@ from torch import nn
 from cc_ray.errors import InvalidRecipeError
 from cc_ray.schema import INSTANCES
 from cc_ray.store.tables import conform
-from cc_ray.tasks import Split, one_thread, task_from_json
+from cc_ray.tasks import Split, task_from_json, use_threads
 from cc_ray.tasks.digits import Digits, shifted
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -21,7 +21,7 @@ FINGERPRINT = "e7bc3a7c8f1eda75"
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> None:
-    one_thread()
+    use_threads(1)
 
 
 def images(split: Split) -> set[bytes]:

@@ -27,6 +27,9 @@ SENSITIVITY: Final = pa.schema(
         "ci_high": pa.float64(),
         "parent_value": pa.float64(),
         "difference": pa.float64(),
+        "weight_sqnr_db": pa.float64(),
+        "output_sqnr_db": pa.float64(),
+        "reason": pa.string(),
     }
 )
 
@@ -40,31 +43,63 @@ def sensitivity(views: Views, metric: str, ids: Iterable[str] | None = None) -> 
 
     Siblings are compared: children of one parent whose last steps are the same operation with the same parameters but
     for what it works on (`include`, `exclude`) and its level. Where siblings name two different parts or more, each is
-    a row; a store without such siblings has an empty answer. Sorted by parent, operation, pattern and level. Columns:
+    a row. So is each layer that `cc-ray sensitivity` compressed alone, without keeping a model; one that both tell of
+    is one row. A store without either has an empty answer. Sorted by parent, operation, pattern and level. Columns:
 
     - parent (model_id), operation, parameters (the others, which all share; JSON), pattern (what the step works on:
-      the patterns of `include`, and after "not" those of `exclude`), parameter (name of the level: one of `LEVELS`;
-      null for an operation without), level, model_id;
+      the patterns of `include`, and after "not" those of `exclude`; or the path of the layer), parameter (name of the
+      level: one of `LEVELS`, or the one that was asked for; null for an operation without), level, model_id (null where
+      no model was kept);
     - value, ci_low, ci_high (of the metric over the whole evaluation split; null where it was not measured),
-      parent_value, difference (value less parent_value).
+      parent_value, difference (value less parent_value);
+    - weight_sqnr_db and output_sqnr_db (20 log10(||x|| / ||x - y||) of the layer's weight and of the class scores; null
+      where they are equal or only models were kept), reason (why the operation does not apply to the layer alone).
 
     Args:
         views: The store.
         metric: Name of the metric.
-        ids: Only these models; None for all.
+        ids: Only these models, and layers of these models; None for all.
 
     Raises:
         ModelNotFoundError: If the store has no such model.
     """
+    wanted = None if ids is None else known(views, ids)
     groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in _children(views, metric, ids):
+    for row in _children(views, metric, wanted):
         groups[row["parent"], row["operation"], row["seed"], row["parameters"], row["parameter"] or ""].append(row)
     compared = [row for held in groups.values() if len({row["pattern"] for row in held}) > 1 for row in held]
-    compared.sort(key=lambda row: (*(row[name] for name in ("parent", "operation", "pattern")), row["level"] or 0.0))
-    return pa.Table.from_pylist(compared, SENSITIVITY)
+    alone = {_place(row): row for row in _alone(views, metric, wanted)}
+    found = [alone.pop(_place(row), {}) | row for row in compared]
+    found += alone.values()
+    found.sort(key=lambda row: (*(row[name] for name in ("parent", "operation", "pattern")), row["level"] or 0.0))
+    return pa.Table.from_pylist(found, SENSITIVITY)
 
 
-def _children(views: Views, metric: str, ids: Iterable[str] | None) -> Iterator[Row]:
+def _place(row: Row) -> tuple[Any, ...]:
+    """What was compressed how."""
+    names = ("parent", "operation", "seed", "parameters", "pattern", "parameter", "level")
+    return tuple(row[name] for name in names)
+
+
+def _alone(views: Views, metric: str, ids: list[str] | None) -> list[Row]:
+    """What was measured of layers without keeping models."""
+    among = f"AND model_id {AMONG.replace('?', '$ids')}" if ids is not None else ""
+    text = f"""
+        SELECT
+            model_id AS parent, operation, parameters, layer AS pattern, parameter, level, seed,
+            value, ci_low, ci_high, model_value AS parent_value, difference, weight_sqnr_db, output_sqnr_db, reason
+        FROM sensitivity
+        WHERE metric = $metric {among}
+    """
+    rows: list[Row] = views.sql(text, _given(metric, ids)).to_pylist()
+    return rows
+
+
+def _given(metric: str, ids: list[str] | None) -> dict[str, Any]:
+    return {"metric": metric} if ids is None else {"metric": metric, "ids": ids}
+
+
+def _children(views: Views, metric: str, ids: list[str] | None) -> Iterator[Row]:
     among = f"AND models.model_id {AMONG.replace('?', '$ids')}" if ids is not None else ""
     text = f"""
         SELECT
@@ -79,8 +114,7 @@ def _children(views: Views, metric: str, ids: Iterable[str] | None) -> Iterator[
         WHERE models.operation IS NOT NULL {among}
         QUALIFY row_number() OVER (PARTITION BY models.model_id ORDER BY own.device, before.device) = 1
     """
-    chosen = {} if ids is None else {"ids": known(views, ids)}
-    for row in views.sql(text, {"metric": metric, **chosen}).to_pylist():
+    for row in views.sql(text, _given(metric, ids)).to_pylist():
         parameters = json.loads(row["parameters"])
         if any(parameters.get(name) for name in _TARGETS):
             yield row | _level(parameters) | {"difference": _less(row["value"], row["parent_value"])}

@@ -9,6 +9,7 @@
 -- model_id: the model that the recipe ends in; null until it exists
 -- steps_reused: models of the recipe that were there already, the base included
 -- steps_run: models of the recipe that this trial made, the base included
+-- hypervolume: hypervolume of the study's models when the trial ended, as compare has it
 -- duration_s: time from start to this state, in s
 -- at: when the state changed
 CREATE VIEW trials AS

@@ -1,0 +1,57 @@
+"""The evaluation split, held in memory to judge many models of one task by."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor, nn
+
+from cc_ray.evaluate.layers import changes
+from cc_ray.evaluate.metrics import Measurement, Value, metrics
+from cc_ray.evaluate.predictions import class_scores, from_scores
+from cc_ray.evaluate.stored_model import StoredModel
+
+
+class Judge:
+    """Judges what is made of a model, by the metrics that were taken from the model's own answers.
+
+    Args:
+        stored: The model.
+    """
+
+    def __init__(self, stored: StoredModel) -> None:
+        self._task = stored.task
+        self._data = stored.task.data("evaluation")
+        self._metrics = {name: metrics[name] for name in stored.judged_by}
+        self._base_correct = stored.base_correct(self._data.instances.numpy())
+
+    def scores(self, model: nn.Module) -> Tensor:
+        """The model's class scores of every evaluation instance, (n, classes)."""
+        return class_scores(self._task, model, self._data)
+
+    def values(self, model: nn.Module, scores: Tensor) -> dict[str, Value]:
+        """Each metric over the whole split, by name.
+
+        Args:
+            model: The model.
+            scores: Its class scores, (n, classes).
+        """
+        measurement = Measurement(
+            task=self._task,
+            model=model,
+            inputs=self._data.inputs[:1],
+            predictions=from_scores(scores, self._data),
+            slices={"all": np.ones(len(self._data), bool)},
+            # Metrics of answers look at no weights, and to describe those would take longer than to answer.
+            layers=(),
+            artifact_size=0,
+            base_correct=self._base_correct,
+        )
+        return {name: value for name, metric in self._metrics.items() for value in metric.values(measurement)}
+
+
+def sqnr_db(values: Tensor, reference: Tensor) -> float | None:
+    """20 log10(||reference|| / ||reference - values||), in dB; None when equal, reshaped or against zeros."""
+    if values.shape != reference.shape:
+        return None
+    mine, theirs = (tensor.detach().double().numpy().ravel() for tensor in (values, reference))
+    return changes(mine, theirs)[0]
