@@ -71,9 +71,7 @@ def connect(rows: Rows, settings: Mapping[str, Any] | None = None) -> duckdb.Duc
         rows: The store's rows.
         settings: DuckDB's settings beside those that close it.
     """
-    # What does not fit into memory goes to the machine's own folder for such files, not to wherever one stands.
-    spilt = {"temp_directory": str(Path(tempfile.gettempdir(), f"cc-ray-{os.getuid()}-{os.getpid()}.duckdb"))}
-    connection = duckdb.connect(":memory:", config={**_CLOSED, **spilt, **(settings or {})})
+    connection = duckdb.connect(":memory:", config={**_CLOSED, **_spilling(), **(settings or {})})
     connection.execute("CREATE SCHEMA stored")
     covered = {definition.name for definition in definitions()}
     for name, table in rows.small.items():
@@ -86,6 +84,15 @@ def connect(rows: Rows, settings: Mapping[str, Any] | None = None) -> duckdb.Duc
         if rows.only is None or definition.name in rows.only:
             connection.execute(definition.statement)
     return connection
+
+
+def _spilling() -> dict[str, str]:
+    """Where what does not fit into memory goes: not to wherever one stands, and nowhere if nothing may be written."""
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:
+        return {"temp_directory": ""}
+    return {"temp_directory": str(Path(folder, f"cc-ray-{os.getuid()}-{os.getpid()}.duckdb"))}
 
 
 def lock(connection: duckdb.DuckDBPyConnection, settings: Mapping[str, Any] | None = None) -> None:

@@ -38,7 +38,7 @@ def test_published_rows_are_read_back(tmp_path: Path) -> None:
 
     assert store.publish("run", "r1", {"step_runs": [run()]})
 
-    assert store.read("step_runs").to_pylist() == [run() | {"reason": None}]
+    assert store.read("step_runs").to_pylist() == [run() | {"reason": None, "cpus": None, "gpus": None}]
     assert store.has("run", "r1")
     assert store.keys("run") == ["r1"]
 
