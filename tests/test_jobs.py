@@ -206,6 +206,7 @@ def written(folder: Path, study: str, before: str = "") -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_a_space_runs_on_the_cluster_and_submitting_it_again_goes_on(
     cc_ray: Terminal, digits_store: Store, tmp_path: Path
 ) -> None:

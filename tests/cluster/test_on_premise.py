@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 import yaml  # type: ignore[import-untyped]
 from ray._private.services import get_node_ip_address
 
@@ -45,6 +46,7 @@ def answers(url: str, said: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_cluster_starts_lets_nobody_in_without_the_token_and_shows_a_store(tmp_path: Path) -> None:
     config, port, log = read("on_premise.yaml"), free_port(), tmp_path / "log"
     store = Store(tmp_path / "store", create=True).root

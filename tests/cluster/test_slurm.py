@@ -59,6 +59,7 @@ def slurm(tmp_path: Path) -> dict[str, str]:
     return {**env, "PATH": f"{programs}{os.pathsep}{env['PATH']}"}
 
 
+@pytest.mark.slow
 def test_a_study_runs_on_the_nodes_of_the_job(slurm: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "space.py").write_text(SPACE)
     try:

@@ -189,7 +189,7 @@ print(explore(space, Store(sys.argv[1]), on_progress=tell).state)
 
 
 @pytest.mark.usefixtures("ray_cluster")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_signal_stops_cleanly_and_the_next_run_goes_on(digits_store: Store, number: signal.Signals) -> None:
     tuned = space(recipe("resnet", [PRUNE, step("fine_tune", epochs=choice(6, 7, 8, 9))]))
     arguments = [sys.executable, "-c", DRIVER, str(digits_store.root), json.dumps(tuned.to_json())]
