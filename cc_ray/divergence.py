@@ -55,7 +55,14 @@ class Reference:
 
         Args:
             probabilities: The model's, (n, classes), of the same instances and classes in the same order.
+
+        Raises:
+            ValueError: If they are of another shape: compiled loops would read beyond them.
         """
+        if probabilities.shape != self.probabilities.shape:
+            raise ValueError(
+                f"probabilities of shape {self.probabilities.shape} are expected, not {probabilities.shape}."
+            )
         count, classes = probabilities.shape
         kl, mse = np.empty(count, np.float32), np.empty(count, np.float32)
         if probabilities.dtype == np.float16:

@@ -153,3 +153,8 @@ def test_divergences_of_missing_answers_are_null() -> None:
 
 def publish_predictions(store: Store, name: str, rows: pa.Table) -> None:
     store.publish("step", f"{name}-answers", {"predictions": rows})
+
+
+def test_lists_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"shape \(1, 2\) are expected, not \(1, 3\)"):
+        Reference(np.array([[1.0, 0.0]])).compared(np.array([[1.0, 0.0, 0.0]]))
