@@ -8,7 +8,7 @@ import os
 import platform
 import socket
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -21,6 +21,9 @@ from cc_ray.search.space import SearchSpace
 from cc_ray.store import Store
 
 _LIBRARIES: Final = ("ray", "torch", "torchao", "transformers", "torch-pruning", "optuna", "numpy", "pyarrow")
+
+_FEW: Final = 100
+"""The metrics of so many models are read one by one."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,9 @@ def behind(store: Store, study_id: str) -> timedelta:
     return found
 
 
-def write_trials(store: Store, states: Iterable[TrialState], at: datetime | None = None) -> None:
-    """Publish changes of trials' states, all of them together, as of a time; now if it is left out."""
-    rows = [state.to_row(at or datetime.now(UTC)) for state in states]
+def write_trials(store: Store, changes: Iterable[tuple[TrialState, datetime]]) -> None:
+    """Publish changes of trials' states, each with its time, all of them together."""
+    rows = [state.to_row(at) for state, at in changes]
     if rows:
         store.publish("trial", f"{rows[0]['trial_id']}-{uuid.uuid4().hex}", {"trials": rows})
 
@@ -138,6 +141,21 @@ def metrics_of(store: Store, model_id: str) -> dict[str, float]:
     table = store.read("metrics", keys={"step": model_id, "latency": model_id})
     rows = table.filter(pc.equal(table.column("slice"), "all")).select(["metric", "value"]).to_pylist()
     return {row["metric"]: row["value"] for row in rows}
+
+
+def metrics_by_model(store: Store, model_ids: Collection[str]) -> dict[str, dict[str, float]]:
+    """As `metrics_of`, of many models: the table is read once."""
+    if len(model_ids) <= _FEW:
+        return {model_id: metrics_of(store, model_id) for model_id in model_ids}
+    table = store.read("metrics").select(["model_id", "metric", "slice", "value"])
+    table = table.filter(pc.equal(table["slice"], "all"))
+    table = table.filter(pc.is_in(table["model_id"], pa.array(list(model_ids), pa.string())))
+    found: dict[str, dict[str, float]] = {model_id: {} for model_id in model_ids}
+    for model_id, metric, value in zip(
+        *(table[name].to_pylist() for name in ("model_id", "metric", "value")), strict=True
+    ):
+        found[model_id][metric] = value
+    return found
 
 
 def recipes_of(store: Store, task_id: str) -> Iterator[tuple[str, Recipe]]:

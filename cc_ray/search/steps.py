@@ -38,7 +38,7 @@ _RETRIES: Final = 3
 _PATIENCE: Final = 10
 """An actor that is lost is asked again so many times."""
 _SESSIONS: Final = 8
-"""Failures of so many sessions are remembered."""
+"""Failures and new models of so many sessions are remembered."""
 _LOST: Final = (ObjectLostError, RayActorError)
 """What is raised when the actor is gone, and with it the tasks that it owned."""
 
@@ -150,17 +150,52 @@ def release_actor(root: str) -> None:
     _actors.pop(root, None)
 
 
-def count_ready(root: str, *, timeout_s: float) -> int:
-    """Number of tasks that could run now; 0 where the actor does not answer in time."""
-    try:
-        ready: int = ray.get(steps_actor(root).ready.remote(), timeout=timeout_s)
-    except ActorDiedError:
-        release_actor(root)
-    except RayError:  # Busy or being restarted: a figure on the screen can wait.
-        pass
-    else:
-        return ready
-    return 0
+@dataclass(frozen=True)
+class Beat:
+    """How the work of a session stands, as the actor tells it."""
+
+    ready: int = 0
+    """Tasks that wait for no other task: the cluster runs as many of them as it has CPUs."""
+    made: tuple[str, ...] = ()
+    """Models that were made for the session since it was last asked."""
+
+
+class Pulse:
+    """Asks the actor how a session's work stands and never waits for the answer: a figure on the screen can be late.
+
+    Args:
+        root: Folder of the store.
+        session: The session.
+    """
+
+    def __init__(self, root: str, session: str) -> None:
+        self._root = root
+        self._session = session
+        self._asked: ObjectRef | None = None
+        self._ready = 0
+
+    def beat(self) -> Beat:
+        """The answer to the question before, if it has come; what was made is told once."""
+        if self._asked is not None:
+            if not ray.wait([self._asked], timeout=0)[0]:
+                return Beat(self._ready)
+            found = self._answer(self._asked)
+        else:
+            found = Beat()
+        self._asked = steps_actor(self._root).beat.remote(self._session)
+        self._ready = found.ready
+        return found
+
+    def _answer(self, asked: ObjectRef) -> Beat:
+        try:
+            found: Beat = ray.get(asked)
+        except ActorDiedError:
+            release_actor(self._root)
+        except RayError:  # It is being started anew.
+            pass
+        else:
+            return found
+        return Beat()
 
 
 def cancel(root: str, session: str) -> None:
@@ -185,6 +220,8 @@ class Steps:
         self._store = Store(root)
         self._under_way: dict[_Key, _UnderWay] = {}
         self._failures: OrderedDict[str, dict[_Key, Outcome]] = OrderedDict()
+        self._made: OrderedDict[str, list[str]] = OrderedDict()
+        """Models that sessions have not been told of yet."""
 
     async def request(self, job: Job) -> list[Ticket]:
         """Start what a trial needs and is neither there nor under way."""
@@ -209,9 +246,10 @@ class Steps:
             await asyncio.wait([under_way.waiter])
         return self._failures.get(session, {}).get(key)
 
-    async def ready(self) -> int:
-        """Number of tasks that wait for no other task: the cluster runs as many of them as it has CPUs."""
-        return sum(1 for work in self._under_way.values() if work.before not in self._under_way)
+    async def beat(self, session: str) -> Beat:
+        """How the work of a session stands; see `Pulse`."""
+        ready = sum(1 for work in self._under_way.values() if work.before not in self._under_way)
+        return Beat(ready, tuple(self._made.pop(session, ())))
 
     async def cancel(self, session: str) -> None:
         """Cancel the tasks that no other session waits for."""
@@ -252,11 +290,15 @@ class Steps:
             outcome = Outcome(under_way.name, under_way.expired or _one_line(error))
         under_way.let_run(None)
         del self._under_way[key]
-        if outcome.failed_step:
-            for session in under_way.sessions:
+        kind, model_id = key
+        for session in under_way.sessions:
+            if outcome.failed_step:
                 self._failures.setdefault(session, {})[key] = outcome
-        while len(self._failures) > _SESSIONS:
-            self._failures.popitem(last=False)
+            elif kind == "step":
+                self._made.setdefault(session, []).append(model_id)
+        for remembered in (self._failures, self._made):
+            while len(remembered) > _SESSIONS:
+                remembered.popitem(last=False)
 
     def _expire(self, key: _Key, time_limit_s: float) -> None:
         if under_way := self._under_way.get(key):

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 from cc_ray.recipe import Recipe
 from cc_ray.search.agenda import Agenda
+from cc_ray.search.models import Models
 from cc_ray.search.progress import Best, Failure, Progress, StudySummary
-from cc_ray.search.records import TrialState, behind, has_all, hours_of, metrics_of, write_study, write_trials
+from cc_ray.search.records import (
+    TrialState,
+    behind,
+    has_all,
+    hours_of,
+    metrics_by_model,
+    metrics_of,
+    write_study,
+    write_trials,
+)
 from cc_ray.search.steps import Chain, Outcome
 from cc_ray.search.verdicts import Front, judged, worst_possible
 from cc_ray.store import Store
@@ -38,21 +48,20 @@ class Study:
         self._behind = behind(store, agenda.space.name)
         self._started_at, self._clock = self._now(), time.monotonic()
         self._running: dict[Recipe, float] = {}
-        self._missing: set[str] = set()
-        """Models still to be made; with the next three: every model of the trials known so far, once."""
-        self._reused: set[str] = set()
-        self._done: set[str] = set()
-        self._failed: set[str] = set()
+        self._unwritten: list[tuple[TrialState, datetime]] = []
+        self._models = Models(store)
         self._failures = list(agenda.failed)
         self._finished = 0
         self._first: tuple[float, int] | None = None
         self._best: dict[str, Best] = {}
         self._front = Front(agenda.space, worst_possible(agenda.space))
-        self._judged: dict[str, Mapping[str, float]] = {}
+        self._judged: set[str] = set()
+        self._metrics: dict[str, dict[str, float]] = {}
         self._unchanged = 0
         self._hours = hours_of(store, agenda.space.name)
+        self._look_up(agenda.finished)
         for recipe in agenda.finished:
-            self._need(recipe)
+            self._models.need(recipe.model_ids(self.task_id))
             self._judge(recipe)
         self._unchanged = 0
 
@@ -69,26 +78,33 @@ class Study:
         self._store.sweep()
         ensure_task(self._store, self.agenda.task)
         self._write_study("running")
-        write_trials(self._store, (self._state(recipe, "pending") for recipe in self.agenda.to_run), self._now())
         for recipe in self.agenda.to_run:
-            self._need(recipe)
+            self._note(self._state(recipe, "pending"))
+            self._models.need(recipe.model_ids(self.task_id))
+        self.flush()
 
     def finish_known(self) -> list[Recipe]:
         """Finish trials whose models are all there; returns those that need a cluster."""
-        left = []
+        known: list[Recipe] = []
+        left: list[Recipe] = []
         for recipe in self.agenda.to_run:
-            if has_all(self._store, recipe, self.task_id):
-                self.ended(recipe, Chain(0, len(recipe.steps) + 1))
-            else:
-                left.append(recipe)
+            (known if has_all(self._store, recipe, self.task_id) else left).append(recipe)
+        self._look_up(known)
+        for recipe in known:
+            self.ended(recipe, Chain(0, len(recipe.steps) + 1))
+        self.flush()
         return left
 
     def started(self, recipe: Recipe) -> None:
         """A trial begins."""
         if recipe not in self._running:
             self._running[recipe] = time.monotonic()
-            self._need(recipe)
-            write_trials(self._store, [self._state(recipe, "running")], self._now())
+            self._models.need(recipe.model_ids(self.task_id))
+            self._note(self._state(recipe, "running"))
+
+    def learn(self, made: Iterable[str]) -> None:
+        """Hear of models that were made for this session."""
+        self._models.made(made)
 
     def ended(self, recipe: Recipe, chain: Chain) -> Mapping[str, float] | None:
         """A trial has all its models, or a step failed; returns the metrics of its model, None where it failed."""
@@ -96,14 +112,22 @@ class Study:
         self._hours["gpus"] += chain.gpu_s / 3600
         values = None if chain.failure else self._judge(recipe)
         state = self._state(recipe, "failed" if chain.failure else "finished", chain)
-        write_trials(self._store, [state], self._now())
+        self._note(state)
         self._running.pop(recipe, None)
         if chain.failure:
             self._failures.append(state)
-            self._fail(recipe)
+            self._models.failed(recipe.model_ids(self.task_id))
+            # The store alone knows of it: a driver that is killed now must not forget.
+            self.flush()
         else:
             self._finished += 1
+            self._models.made(recipe.model_ids(self.task_id))
         return values
+
+    def flush(self) -> None:
+        """Write the trials' changes since the last time, together: a file for each would be very many."""
+        changes, self._unwritten = self._unwritten, []
+        write_trials(self._store, changes)
 
     def enough(self) -> str | None:
         """Why the study is to stop before all trials ran, if its space says so."""
@@ -126,8 +150,9 @@ class Study:
             failed: It ended by an error.
         """
         state = "finished" if reason is None else "failed" if failed else "stopped"
-        stopped = [self._state(recipe, "stopped", reason=reason) for recipe in self._running]
-        write_trials(self._store, stopped, self._now())
+        for recipe in self._running:
+            self._note(self._state(recipe, "stopped", reason=reason))
+        self.flush()
         self._running.clear()
         self._write_study(state)
         return self.summary(state, reason or "")
@@ -139,7 +164,7 @@ class Study:
 
     def progress(self, models_running: int) -> Progress:
         """The figures of this moment."""
-        self._look_for_models()
+        models = self._models.counts
         elapsed_s = time.monotonic() - self._clock
         return Progress(
             study_id=self.study_id,
@@ -147,10 +172,10 @@ class Study:
             trials_done=len(self.agenda.finished) + self._finished,
             trials_failed=len(self._failures),
             trials_running=len(self._running),
-            models_total=sum(map(len, (self._missing, self._reused, self._done, self._failed))),
-            models_done=len(self._done),
-            models_reused=len(self._reused),
-            models_failed=len(self._failed),
+            models_total=models.total(),
+            models_done=models["made"],
+            models_reused=models["reused"],
+            models_failed=models["failed"],
             models_running=models_running,
             best=dict(self._best),
             hypervolume=self._front.volume,
@@ -161,29 +186,16 @@ class Study:
             remaining_s=self._remaining_s(elapsed_s),
         )
 
-    def _need(self, recipe: Recipe) -> None:
-        for model_id in recipe.model_ids(self.task_id):
-            if model_id in self._failed:
-                return
-            if model_id not in self._missing | self._reused | self._done:
-                there = self._store.has("step", model_id)
-                (self._reused if there else self._missing).add(model_id)
+    def _look_up(self, recipes: Iterable[Recipe]) -> None:
+        ids = {model_id for recipe in recipes for model_id in recipe.model_ids(self.task_id)}
+        self._metrics |= metrics_by_model(self._store, ids - self._metrics.keys())
 
-    def _fail(self, recipe: Recipe) -> None:
-        """The first model of the recipe that is not there is the one that failed; those after it are never made."""
-        self._look_for_models()
-        absent = [id_ for id_ in recipe.model_ids(self.task_id) if id_ not in self._reused | self._done]
-        self._failed.update(absent[:1])
-        self._missing.difference_update(absent)
-
-    def _look_for_models(self) -> None:
-        made = {model_id for model_id in self._missing if self._store.has("step", model_id)}
-        self._missing -= made
-        self._done |= made
+    def _note(self, state: TrialState) -> None:
+        self._unwritten.append((state, self._now()))
 
     def _remaining_s(self, elapsed_s: float) -> float:
         """Time left by the pace since the first model, which came after a start that does not repeat itself."""
-        done = len(self._done)
+        done = self._models.counts["made"]
         if done and self._first is None:
             self._first = (elapsed_s, done)
         if self._first is None or done < self._first[1] + _PACE:
@@ -197,14 +209,15 @@ class Study:
         unknown = self.agenda.count - ended - len(self._running)
         if not self.agenda.space.guided or not ended:
             unknown = 0
-        return len(self._missing) + unknown * len(self._done) / max(1, ended)
+        models = self._models.counts
+        return models["missing"] + unknown * models["made"] / max(1, ended)
 
     def _judge(self, recipe: Recipe) -> Mapping[str, float]:
         """Hold the models of a finished trial against those before; returns the metrics of the last one."""
         space, ids = self.agenda.space, recipe.model_ids(self.task_id)
         grew = [self._grows(model_id, is_base=not index) for index, model_id in enumerate(ids)]
         self._unchanged = 0 if any(grew) else self._unchanged + 1
-        values = self._judged[ids[-1]]
+        values = self._metrics[ids[-1]]
         verdict = judged(space, values)
         for metric, direction in space.objectives.items() if verdict and verdict.keeps_bounds else ():
             if _is_better(values[metric], self._best.get(metric), direction):
@@ -215,8 +228,10 @@ class Study:
         """Whether a model makes the hypervolume larger."""
         if model_id in self._judged:
             return False
-        values = self._judged[model_id] = metrics_of(self._store, model_id)
-        verdict = judged(self.agenda.space, values)
+        self._judged.add(model_id)
+        if model_id not in self._metrics:
+            self._metrics[model_id] = metrics_of(self._store, model_id)
+        verdict = judged(self.agenda.space, self._metrics[model_id])
         if verdict and is_base:
             self._front.add_base(verdict)
         return bool(verdict and verdict.keeps_bounds and self._front.add(verdict))

@@ -29,10 +29,10 @@ from cc_ray.search.matching import answers_for
 from cc_ray.search.needs import check_nodes, needs_of
 from cc_ray.search.plan import plan_agenda
 from cc_ray.search.progress import Progress, StudySummary
-from cc_ray.search.records import is_recorded, metrics_of, recipes_of
+from cc_ray.search.records import is_recorded, metrics_by_model, recipes_of
 from cc_ray.search.sampling import Listed, Sampler, operations_of
 from cc_ray.search.space import SearchSpace
-from cc_ray.search.steps import Chain, Job, Outcome, cancel, count_ready, release_actor, steps_actor, warm_up
+from cc_ray.search.steps import Chain, Job, Outcome, Pulse, cancel, release_actor, steps_actor, warm_up
 from cc_ray.search.study import Study
 from cc_ray.store import Store
 from cc_ray.store.compaction import compact_if_worthwhile
@@ -108,6 +108,7 @@ class _Session:
         self._next_tick = 0.0
         self._name = uuid.uuid4().hex
         self._root = str(store.root)
+        self._pulse = Pulse(self._root, self._name)
         self._cpus = 0
         self._cancelled = False
         self._handlers: dict[signal.Signals, Any] = {}
@@ -160,8 +161,13 @@ class _Session:
     def tick(self) -> None:
         """Report progress, unless it has been reported a moment ago."""
         if time.monotonic() >= self._next_tick:
-            ready = count_ready(self._root, timeout_s=_TICK_S) if self._cpus else 0
-            self._on_progress(self.study.progress(min(ready, self._cpus)))
+            ready = 0
+            if self._cpus:
+                beat = self._pulse.beat()
+                self.study.learn(beat.made)
+                ready = min(beat.ready, self._cpus)
+            self.study.flush()
+            self._on_progress(self.study.progress(ready))
             self._next_tick = time.monotonic() + _TICK_S
 
     def _sampler(self, left: list[Recipe]) -> Sampler:
@@ -171,18 +177,21 @@ class _Session:
         # Imported here: only such studies need Optuna.
         from cc_ray.search.guided import Guided
 
-        past: list[tuple[Recipe, Mapping[str, float] | None]] = []
-        for recipe in (*agenda.finished, *(recipe for recipe in agenda.to_run if recipe not in left)):
-            past.append((recipe, metrics_of(self._store, recipe.model_ids(self.study.task_id)[-1])))
-        past.extend((state.recipe, None) for state in agenda.failed)
-        known = {*left, *(recipe for recipe, _ in past)}
-        others = [
-            (recipe, metrics_of(self._store, model_id))
-            for model_id, recipe in recipes_of(self._store, self.study.task_id)
+        waiting, task_id = set(left), self.study.task_id
+        done = [*agenda.finished, *(recipe for recipe in agenda.to_run if recipe not in waiting)]
+        known = waiting.union(done, (state.recipe for state in agenda.failed))
+        others = {
+            model_id: recipe
+            for model_id, recipe in recipes_of(self._store, task_id)
             if recipe not in known and answers_for(agenda.space, recipe) is not None
-        ]
+        }
+        last = {recipe: recipe.model_ids(task_id)[-1] for recipe in done}
+        metrics = metrics_by_model(self._store, {*last.values(), *others})
+        past: list[tuple[Recipe, Mapping[str, float] | None]] = [(recipe, metrics[last[recipe]]) for recipe in done]
+        past.extend((state.recipe, None) for state in agenda.failed)
+        elsewhere = [(recipe, metrics[model_id]) for model_id, recipe in others.items()]
         count = len(left) + agenda.count - len(agenda.to_run)
-        return Guided(agenda.space, past=past, others=others, first=left, count=count)
+        return Guided(agenda.space, past=past, others=elsewhere, first=left, count=count)
 
     def _tune(self, sampler: Sampler, count: int) -> None:
         task = self.study.agenda.task.to_json()

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -54,7 +55,7 @@ def test_the_front_of_a_study_can_be_gone_on_from(digits_store: Store) -> None:
 
     model_id = pruned(digits_store, "first")
     (done,) = listed(space(recipe("resnet", [step("magnitude_pruning", sparsity=0.5)])))
-    write_trials(digits_store, [TrialState("first", done, "finished", model_id=model_id)])
+    write_trials(digits_store, [(TrialState("first", done, "finished", model_id=model_id), datetime.now(UTC))])
 
     found = resolved(space(branch(front_of("first"), [ROUND])), digits_store, TASK.task_id)
 

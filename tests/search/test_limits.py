@@ -73,7 +73,7 @@ def test_steps_hold_what_they_ask_for_and_what_is_nowhere_is_refused_at_once(dig
 def test_a_machine_whose_clock_is_behind_has_the_last_word_all_the_same(digits_store: Store) -> None:
     only = space(recipe("resnet", [step("calibrate")]))
     ahead = datetime.now(UTC) + timedelta(hours=3)
-    write_trials(digits_store, [TrialState("s", recipe, "failed", "elsewhere") for recipe in listed(only)], ahead)
+    write_trials(digits_store, [(TrialState("s", recipe, "failed", "elsewhere"), ahead) for recipe in listed(only)])
 
     summary = explore(only, digits_store, retry_failed=True)
 
