@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from cc_ray.errors import InvalidRecipeError
 from cc_ray.recipe import Recipe
-from cc_ray.search.space import FRONT, RecipeSpace, SearchSpace, Slot, StepSpace
+from cc_ray.search.space import FRONT, RecipeSpace, SearchSpace, StepSpace
 from cc_ray.store import Store
 
 
@@ -36,8 +36,8 @@ def _forms(form: RecipeSpace, space: SearchSpace, store: Store, task_id: str) ->
         return
     ids = dict.fromkeys(model_id for name in form.models for model_id in _named(name, space, store))
     for recipe in _recipes(list(ids), store, task_id):
-        own = tuple(Slot((StepSpace(step.operation, dict(step.parameters)),)) for step in recipe.steps)
-        yield RecipeSpace((recipe.base,), (*own, *form.slots), seeds=(recipe.seed,))
+        own = [StepSpace(step.operation, dict(step.parameters)) for step in recipe.steps]
+        yield form.after(recipe.base, own, recipe.seed)
 
 
 def _named(name: str, space: SearchSpace, store: Store) -> list[str]:

@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 from cc_ray.errors import InvalidRecipeError
 from cc_ray.recipe import Recipe
 from cc_ray.search.matching import Answers, answers_for
-from cc_ray.search.sampling import canonical, draw, draw_by_lot
+from cc_ray.search.sampling import draw, draw_by_lot, draw_new
 from cc_ray.search.space import Range, SearchSpace
 from cc_ray.search.verdicts import Verdict, judged
 
@@ -89,7 +89,7 @@ class Guided:
     def _ask_for_new(self) -> tuple[Recipe, optuna.Trial | None] | None:
         for _ in range(_TRIES):
             recipe, trial = self._ask()
-            if recipe not in self._seen:
+            if recipe is not None and recipe not in self._seen:
                 return recipe, trial
             self._study.tell(trial, state=TrialState.FAIL)
         # Optuna insists on what is known already.
@@ -98,11 +98,11 @@ class Guided:
 
     def _ask_for(self, recipe: Recipe) -> tuple[Recipe, optuna.Trial]:
         self._study.enqueue_trial(self._recorded(recipe).params)
-        return self._ask()
+        return recipe, self._ask()[1]
 
-    def _ask(self) -> tuple[Recipe, optuna.Trial]:
+    def _ask(self) -> tuple[Recipe | None, optuna.Trial]:
         trial = self._study.ask()
-        return canonical(draw(self._space, _FromOptuna(trial))), trial
+        return draw_new(self._space, _FromOptuna(trial)), trial
 
     def _learn(self, recipe: Recipe, values: Mapping[str, float] | None) -> None:
         verdict = judged(self._space, values)

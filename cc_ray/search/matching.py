@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cc_ray.recipe import Recipe, Step
-from cc_ray.search.sampling import seed_name
-from cc_ray.search.space import Choice, Range, SearchSpace, Slot, StepSpace
+from cc_ray.search.sampling import order_name, seed_name
+from cc_ray.search.space import Choice, Range, RecipeSpace, SearchSpace, Slot, StepSpace
 
 Answers = Mapping[str, int | float]
 """What was chosen, by the name of the choice: the position of an option, or a number of a range."""
@@ -19,23 +19,34 @@ def answers_for(space: SearchSpace, recipe: Recipe) -> Answers | None:
         seeds = list(form.seeds or space.seeds)
         if recipe.base not in form.bases or recipe.seed not in seeds:
             continue
-        found = _match_slots(form.slots, recipe.steps, f"{index}", 0)
+        found = _match_form(form, index, recipe.steps)
         if found is not None:
             places = {"recipe": index, f"{index}.base": form.bases.index(recipe.base)}
             return {**places, seed_name(form, index): seeds.index(recipe.seed), **found}
     return None
 
 
-def _match_slots(slots: Sequence[Slot], steps: Sequence[Step], name: str, place: int) -> Answers | None:
+def _match_form(form: RecipeSpace, index: int, steps: Sequence[Step]) -> Answers | None:
+    named = [(f"{index}.{place}", slot) for place, slot in enumerate(form.slots)]
+    for position, order in enumerate(form.orders()):
+        found = _match_slots([named[place] for place in order], steps)
+        if found is not None:
+            return {order_name(index): position, **found}
+    return None
+
+
+def _match_slots(slots: Sequence[tuple[str, Slot]], steps: Sequence[Step]) -> Answers | None:
+    """The choices at each place, given with its name."""
     if not slots:
         return None if steps else {}
-    for position, candidate in enumerate(slots[0].candidates):
-        here = {} if candidate is None else _match_step(candidate, steps, f"{name}.{place}.{position}")
+    name, slot = slots[0]
+    for position, candidate in enumerate(slot.candidates):
+        here = {} if candidate is None else _match_step(candidate, steps, f"{name}.{position}")
         if here is None:
             continue
-        rest = _match_slots(slots[1:], steps if candidate is None else steps[1:], name, place + 1)
+        rest = _match_slots(slots[1:], steps if candidate is None else steps[1:])
         if rest is not None:
-            return {f"{name}.{place}": position, **here, **rest}
+            return {name: position, **here, **rest}
     return None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -97,20 +97,74 @@ def size(space: SearchSpace) -> int | None:
     return len(_unique(space, found)) if len(found) <= _LISTED else None
 
 
-def draw(space: SearchSpace, source: Source) -> Recipe:
-    """Take one recipe; not yet canonical."""
+@dataclass(frozen=True)
+class Arranged:
+    """A recipe as it comes out of a space; not yet canonical."""
+
+    recipe: Recipe
+    as_written: Recipe
+    """The same steps in the order in which the space has them; it has to be able to run."""
+
+    def canonical(self, bases: Collection[str]) -> Recipe | None:
+        """Fill in every default and check the steps; None where they cannot come in this order.
+
+        Args:
+            bases: Names of the task's base models.
+
+        Raises:
+            InvalidRecipeError: If they cannot run as they are written.
+            UnknownOperationError: If an operation is not registered.
+        """
+        # Imported here: torch is not needed to read a space or to coordinate its trials.
+        from cc_ray.compress import validated_recipe
+
+        try:
+            return validated_recipe(self.recipe, bases)
+        except InvalidRecipeError:
+            # Where it is not the order that is wrong, this tells.
+            validated_recipe(self.as_written, bases)
+            return None
+
+
+def draw(space: SearchSpace, source: Source) -> Arranged:
+    """Take one recipe."""
     index = source.pick("recipe", len(space.recipes))
     form = space.recipes[index]
     base = form.bases[source.pick(f"{index}.base", len(form.bases))]
     seeds = form.seeds or space.seeds
     seed = seeds[source.pick(seed_name(form, index), len(seeds))]
-    steps = (_draw_step(slot, f"{index}.{place}", source) for place, slot in enumerate(form.slots))
-    return Recipe(base, tuple(step for step in steps if step is not None), seed)
+    order = (orders := form.orders())[source.pick(order_name(index), len(orders))]
+    # Choices are named by the place that is written, so that they teach about their step in whichever order.
+    steps = [_draw_step(slot, f"{index}.{place}", source) for place, slot in enumerate(form.slots)]
+    return _arranged(base, steps, order, seed)
+
+
+def draw_new(space: SearchSpace, source: Source) -> Recipe | None:
+    """Take one recipe, canonical; None where its steps cannot come in the order that was drawn.
+
+    Raises:
+        InvalidRecipeError: If the recipe cannot run.
+        UnknownOperationError: If an operation is not registered.
+    """
+    drawn = draw(space, source)
+    return drawn.canonical((drawn.recipe.base,))
+
+
+def _arranged(base: str, steps: Sequence[Step | None], order: Sequence[int], seed: int) -> Arranged:
+    def made(places: Iterable[int]) -> Recipe:
+        return Recipe(base, tuple(step for place in places if (step := steps[place]) is not None), seed)
+
+    return Arranged(made(order), made(range(len(steps))))
 
 
 def seed_name(form: RecipeSpace, index: int) -> str:
     """Name of the choice of a seed: forms with seeds of their own choose by themselves."""
     return f"{index}.seed" if form.seeds else "seed"
+
+
+def order_name(index: int) -> str:
+    """Name of the choice of an order."""
+    return f"{index}.order"
 
 
 class Listed:
@@ -176,11 +230,12 @@ def _draw_value(name: str, value: Any, source: Source) -> Any:
     return source.number(name, value) if isinstance(value, Range) else value
 
 
-def _grid(space: SearchSpace) -> Iterator[Recipe]:
+def _grid(space: SearchSpace) -> Iterator[Arranged]:
     for form in space.recipes:
         places = [[filled for step in slot.candidates for filled in _filled(step)] for slot in form.slots]
-        for base, seed, steps in itertools.product(form.bases, form.seeds or space.seeds, itertools.product(*places)):
-            yield Recipe(base, tuple(step for step in steps if step is not None), seed)
+        ways = itertools.product(form.orders(), form.bases, form.seeds or space.seeds, itertools.product(*places))
+        for order, base, seed, steps in ways:
+            yield _arranged(base, steps, order, seed)
 
 
 def _filled(step: StepSpace | None) -> Iterator[Step | None]:
@@ -211,20 +266,18 @@ def draw_by_lot(space: SearchSpace) -> Iterator[Recipe]:
     seen: set[str] = set()
     misses = 0
     while misses < _MISSES:
-        recipe = canonical(draw(space, _FromChance(chance)))
-        key = canonical_json(recipe.to_json())
-        misses = misses + 1 if key in seen else 0
-        if key not in seen:
+        recipe = draw_new(space, _FromChance(chance))
+        key = canonical_json(recipe.to_json()) if recipe else ""
+        misses = misses + 1 if recipe is None or key in seen else 0
+        if recipe is not None and key not in seen:
             seen.add(key)
             yield recipe
 
 
-def _unique(space: SearchSpace, recipes: Iterable[Recipe]) -> list[Recipe]:
-    from cc_ray.compress import validated_recipe
-
+def _unique(space: SearchSpace, found: Iterable[Arranged]) -> list[Recipe]:
     bases = task_of(space).bases
-    canonical_recipes = (validated_recipe(recipe, bases) for recipe in recipes)
-    return list({canonical_json(recipe.to_json()): recipe for recipe in canonical_recipes}.values())
+    recipes = (recipe for each in found if (recipe := each.canonical(bases)) is not None)
+    return list({canonical_json(recipe.to_json()): recipe for recipe in recipes}.values())
 
 
 def _check_metrics(space: SearchSpace) -> None:
@@ -243,7 +296,7 @@ def _ranges(space: SearchSpace) -> Iterator[Range]:
 
 
 def _closed(space: SearchSpace) -> SearchSpace:
-    """The same space with each open range narrowed to its two ends."""
+    """The same space with each open range narrowed to its two ends, and the steps in the order that is written."""
 
     def ends(value: Any) -> Any:
         return Choice((value.low, value.high)) if isinstance(value, Range) else value
@@ -258,6 +311,6 @@ def _closed(space: SearchSpace) -> SearchSpace:
             )
             for slot in form.slots
         )
-        return replace(form, slots=tuple(slots))
+        return replace(form, slots=tuple(slots), in_any_order=())
 
     return replace(space, recipes=[close(form) for form in space.recipes], method="grid", samples=None)

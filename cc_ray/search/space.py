@@ -6,6 +6,7 @@ what is allowed. Operations and tasks are looked up later, by `sampling`, so tha
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,8 @@ Scale = Literal["uniform", "loguniform", "integer"]
 
 FRONT: Final = "front:"
 """Before a study's name: the models on its trade-off front."""
+MOST_ORDERS: Final = math.factorial(6)
+"""Orders that the places of one form may come in: six places in any order."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -123,27 +126,72 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class AnyOrder:
+    """Neighbouring places whose steps may come in any order."""
+
+    slots: tuple[Slot, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.slots) < 2:
+            _refuse("in_any_order", f"{len(self.slots)} steps", "two steps or more")
+
+
+@dataclass(frozen=True)
 class RecipeSpace:
     """Recipes of one form: where they begin and the places for steps."""
 
     bases: tuple[str, ...]
     """Base models; none where recipes go on from `models`."""
     slots: tuple[Slot, ...]
+    """In the order in which they are written."""
     models: tuple[str, ...] = ()
     """Models of the store whose recipes are gone on with: identities, or `FRONT` and the name of a study."""
     seeds: tuple[int, ...] = ()
     """Seeds of this form; none for those of the whole space."""
+    in_any_order: tuple[tuple[int, int], ...] = ()
+    """Stretches of `slots` that may come in any order: the first place of each and the one after its last."""
+
+    def __post_init__(self) -> None:
+        count = math.prod(math.factorial(end - start) for start, end in self.in_any_order)
+        if count > MOST_ORDERS:
+            _refuse("in_any_order", f"{count} orders", f"at most {MOST_ORDERS} in a recipe, those of six steps")
+
+    @classmethod
+    def of(cls, bases: tuple[str, ...], items: Iterable[StepSpace | Slot | AnyOrder], **fields: Any) -> Self:
+        """The form with these steps."""
+        slots: list[Slot] = []
+        stretches = []
+        for item in items:
+            held = item.slots if isinstance(item, AnyOrder) else (_slot("recipe", item),)
+            if isinstance(item, AnyOrder):
+                stretches.append((len(slots), len(slots) + len(held)))
+            slots.extend(held)
+        return cls(bases, tuple(slots), in_any_order=tuple(stretches), **fields)
+
+    def after(self, base: str, steps: Sequence[StepSpace], seed: int) -> Self:
+        """The same form with other steps before its own."""
+        shifted = tuple((start + len(steps), end + len(steps)) for start, end in self.in_any_order)
+        return type(self)((base,), (*map(_one, steps), *self.slots), seeds=(seed,), in_any_order=shifted)
+
+    def orders(self) -> list[tuple[int, ...]]:
+        """The ways to go through the places; the one that is written comes first."""
+        fixed = set(range(len(self.slots))).difference(*(range(*stretch) for stretch in self.in_any_order))
+        parts = sorted([*self.in_any_order, *((place, place + 1) for place in fixed)])
+        found = itertools.product(*(itertools.permutations(range(*part)) for part in parts))
+        return [tuple(itertools.chain.from_iterable(order)) for order in found]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `from_json` reads back."""
         where = {"bases": list(self.bases), "models": list(self.models), "seeds": list(self.seeds)}
-        return {**where, "steps": [slot.to_json() for slot in self.slots]}
+        orders = {"in_any_order": [list(stretch) for stretch in self.in_any_order]}
+        return {**where, **orders, "steps": [slot.to_json() for slot in self.slots]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
         slots = tuple(Slot.from_json(slot) for slot in data["steps"])
-        return cls(tuple(data["bases"]), slots, tuple(data.get("models", ())), tuple(data.get("seeds", ())))
+        stretches = tuple((start, end) for start, end in data.get("in_any_order", ()))
+        return cls(tuple(data["bases"]), slots, tuple(data.get("models", ())), tuple(data.get("seeds", ())), stretches)
 
 
 @dataclass(frozen=True)
@@ -292,21 +340,22 @@ class SearchSpace:
 _LIMITS: Final = ("time_budget_s", "gpu_hours", "cpu_hours", "patience", "step_time_limit_s")
 
 
-def recipe(base: str | Choice, steps: Iterable[StepSpace | Slot] = ()) -> RecipeSpace:
+def recipe(base: str | Choice, steps: Iterable[StepSpace | Slot | AnyOrder] = ()) -> RecipeSpace:
     """Recipes of one form.
 
     Args:
         base: A base model of the task, or a `choice` of several.
-        steps: `step(...)`, `either(...)` or `optional(...)`, in the order in which they are applied.
+        steps: `step(...)`, `either(...)`, `optional(...)` and `in_any_order(...)`, in the order in which they are
+            applied.
     """
     bases = base.options if isinstance(base, Choice) else (base,)
     for name in bases:
         if not isinstance(name, str):
             _refuse("recipe: base", name, "the name of a base model, or a choice of names")
-    return RecipeSpace(bases, tuple(_slot(item) for item in steps))
+    return RecipeSpace.of(bases, steps)
 
 
-def branch(model: str | Choice, steps: Iterable[StepSpace | Slot]) -> RecipeSpace:
+def branch(model: str | Choice, steps: Iterable[StepSpace | Slot | AnyOrder]) -> RecipeSpace:
     """Recipes that go on from models of the store, whichever study made them; what leads to these is not run again.
 
     Args:
@@ -317,7 +366,7 @@ def branch(model: str | Choice, steps: Iterable[StepSpace | Slot]) -> RecipeSpac
     for name in models:
         if not isinstance(name, str) or not name:
             _refuse("branch: model", name, "a model_id, a choice of them, or front_of(...)")
-    return RecipeSpace((), tuple(_slot(item) for item in steps), models)
+    return RecipeSpace.of((), steps, models=models)
 
 
 def front_of(study: str) -> str:
@@ -337,7 +386,12 @@ def either(*steps: StepSpace) -> Slot:
 
 def optional(item: StepSpace | Slot) -> Slot:
     """A step that is there or not."""
-    return replace(_slot(item), optional=True)
+    return replace(_slot("optional", item), optional=True)
+
+
+def in_any_order(*steps: StepSpace | Slot) -> AnyOrder:
+    """Steps that come in any order, at most six. Orders in which one of them cannot work are left out."""
+    return AnyOrder(tuple(_slot("in_any_order", item) for item in steps))
 
 
 def choice(*options: Any) -> Choice:
@@ -370,12 +424,16 @@ def at_least(metric: str, limit: float) -> Constraint:
     return Constraint(metric, "at_least", limit)
 
 
-def _slot(item: StepSpace | Slot) -> Slot:
+def _slot(place: str, item: StepSpace | Slot) -> Slot:
     if isinstance(item, Slot):
         return item
     if not isinstance(item, StepSpace):
-        _refuse("recipe: steps", item, "step(...), either(...) or optional(...)")
-    return Slot((item,))
+        _refuse(f"{place}: steps", item, "step(...), either(...) or optional(...)")
+    return _one(item)
+
+
+def _one(step: StepSpace) -> Slot:
+    return Slot((step,))
 
 
 def _to_json(value: Any) -> Any:
