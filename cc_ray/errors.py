@@ -105,6 +105,18 @@ class TrialFailedError(CcRayError):
         super().__init__(f"trial {trial} failed at step '{step}': {cause}")
 
 
+class StoppedEarlyError(CcRayError):
+    """A step that early stopping ended; the search goes on with the others.
+
+    Args:
+        reason: Why, in one line.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
 class StoreError(CcRayError):
     """The store cannot be read or written."""
 

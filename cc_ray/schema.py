@@ -110,7 +110,11 @@ TRIALS = Table(
         _c("recipe_text", pa.string(), "the recipe as a person reads it"),
         _c("state", pa.string(), "pending, running, finished, failed or stopped"),
         _n("reason", pa.string(), "why it failed or stopped"),
-        _n("failed_step", pa.string(), "the step that failed, as a person reads it"),
+        _n(
+            "failed_step",
+            pa.string(),
+            "the step that failed or was stopped early, as a person reads it; null where its session was stopped",
+        ),
         _n("model_id", pa.string(), "the model that the recipe ends in; null until it exists"),
         _c("steps_reused", pa.int32(), "models of the recipe that were there already, the base included"),
         _c("steps_run", pa.int32(), "models of the recipe that this trial made, the base included"),
@@ -133,8 +137,8 @@ STEP_RUNS = Table(
         _c("model_id", pa.string(), "identity of the model that it makes"),
         _c("kind", pa.string(), "step (makes and measures the model) or latency (times it)"),
         _c("study_id", pa.string(), "the study that asked for it; empty outside a study"),
-        _c("outcome", pa.string(), "published, discarded (another was first) or failed"),
-        _n("reason", pa.string(), "why it failed"),
+        _c("outcome", pa.string(), "published, discarded (another was first), failed or stopped (early)"),
+        _n("reason", pa.string(), "why it failed or was stopped"),
         _c("node", pa.string(), "host name of the machine"),
         _c("process", pa.int64(), "process identity on the machine"),
         _n("cpus", pa.float64(), "processors that it held"),
@@ -470,11 +474,32 @@ BISECTIONS = Table(
     ),
 )
 
+REPORTS = Table(
+    "reports",
+    "what a model was worth at one point while its step was under way, and whether the step went on",
+    (
+        _MODEL_ID,
+        _c("name", pa.string(), "the whole recipe as a person reads it"),
+        _c("study_id", pa.string(), "the study that asked for the step"),
+        _c("task_id", pa.string(), "the task it solves"),
+        _c("epoch", pa.int32(), "epochs of training behind it; 0 where it was made and only measured still"),
+        _c("split", pa.string(), "split of the task's data that it was measured on"),
+        _c("n", pa.int64(), "instances that it was measured on"),
+        _c("metric", pa.string(), "name of the metric"),
+        _c("value", pa.float64(), "the value, in the metric's unit"),
+        _c("size_bytes", pa.int64(), "size of the saved model; of one in training its parent's", "bytes"),
+        _c("decision", pa.string(), "go, stop, or spare (the rule was against it, but it had to go on)"),
+        _n("reason", pa.string(), "what the rule had against it; null for go"),
+        _c("at", TIME, "when it was reported"),
+    ),
+    ("study_id", "at"),
+)
+
 TABLES: Final[dict[str, Table]] = {
     table.name: table
     for table in (
         TASKS, STUDIES, TRIALS, STEP_RUNS, MODELS, LINEAGE, METRIC_DEFINITIONS, METRICS, INSTANCES, PREDICTIONS,
-        LAYERS, ACTIVATIONS, FINDINGS, SENSITIVITY, RECOVERIES, BISECTIONS,
+        LAYERS, ACTIVATIONS, FINDINGS, SENSITIVITY, RECOVERIES, BISECTIONS, REPORTS,
     )
 }  # fmt: skip
 
@@ -488,5 +513,6 @@ BATCHES: Final[dict[str, tuple[Table, ...]]] = {
     "sensitivity": (SENSITIVITY,),
     "recovery": (RECOVERIES,),
     "bisection": (BISECTIONS,),
+    "report": (REPORTS,),
 }
 """Which tables are written together, whole or not at all, by kind of batch."""

@@ -27,12 +27,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cc_ray.compress import Context, Finding, apply_step
-from cc_ray.errors import CcRayError, ModelNotFoundError, TrialFailedError
-from cc_ray.evaluate import measure, measure_latency, metric_definitions
-from cc_ray.evaluate.predictions import with_divergences
+from cc_ray.errors import CcRayError, ModelNotFoundError, StoppedEarlyError, TrialFailedError
+from cc_ray.evaluate import Examiner, measure, measure_latency, metric_definitions
+from cc_ray.evaluate.predictions import Predictions, with_divergences
 from cc_ray.recipe import Recipe, canonical_json, step_name, trial_id
+from cc_ray.reports import Listener
 from cc_ray.resources import Resources
 from cc_ray.store import Store, artifacts
+from cc_ray.store.layout import Layout
 from cc_ray.store.weights import read_weights
 from cc_ray.tasks import SPLITS, Data, Split, Task, splits_used, task_from_json, use_threads
 
@@ -107,7 +109,14 @@ def ensure_task(store: Store, task: Task) -> None:
 
 
 def run_step(
-    store: Store, task: Task, recipe: Recipe, index: int, *, study_id: str = "", held: Resources = ONE_CPU
+    store: Store,
+    task: Task,
+    recipe: Recipe,
+    index: int,
+    *,
+    study_id: str = "",
+    held: Resources = ONE_CPU,
+    listener: Listener | None = None,
 ) -> StepResult:
     """Make, measure and publish the model after `index` steps of a recipe; its parent must be in the store.
 
@@ -118,11 +127,13 @@ def run_step(
         index: Number of steps from the base model; 0 trains the base model.
         study_id: The study that asks; empty outside a study.
         held: What is kept for it; it uses as many threads as whole CPUs.
+        listener: Hears what the model is worth meanwhile, and may end the step; nothing of it is published then.
 
     Raises:
+        StoppedEarlyError: If the listener ended it.
         TrialFailedError: If the operation or a measurement raises.
     """
-    job = _Job(store, task, recipe.prefix(index), "step", study_id, held)
+    job = _Job(store, task, recipe.prefix(index), "step", study_id, held, listener)
     return job.reused() or job.execute(job.make_model, int(held.cpus))
 
 
@@ -169,6 +180,7 @@ class _Job:
     kind: Kind
     study_id: str
     held: Resources
+    listener: Listener | None = None
 
     @property
     def model_ids(self) -> tuple[str, ...]:
@@ -186,6 +198,9 @@ class _Job:
         started_at, start = datetime.now(UTC), time.perf_counter()
         try:
             published = work()
+        except StoppedEarlyError as error:
+            self._record("stopped", started_at, time.perf_counter() - start, error.reason)
+            raise
         except Exception as error:  # An operation may raise anything: it fails this step, and the tables say why.
             self._record("failed", started_at, time.perf_counter() - start, _one_line(error))
             raise self._failure(error) from error
@@ -196,12 +211,12 @@ class _Job:
     def make_model(self) -> bool:
         """Publish the model with all that is measured of it, time apart; False if another was first."""
         with _beside_others():
-            made, base = self._made(), self._predictions(0) if self.recipe.steps else None
-            artifact = artifacts.save_model(self.store.layout, made.model)
+            examiner = self._examiner()
+            made, base = self._made(examiner), self._predictions(0) if self.recipe.steps else None
+            artifact, model, predictions = self._saved(made.model, examiner)
             rows = measure(
                 self.task,
-                # What is measured is what was saved.
-                artifacts.load_model(self.store.layout, artifact.digest, self.task.build(self.recipe.base)),
+                model,
                 model_id=self.model_id,
                 artifact_size=artifact.size_bytes,
                 weights=read_weights(self.store.layout, artifact.digest),
@@ -209,10 +224,11 @@ class _Job:
                 parent=_load(self.store, self.task, self.model_ids[-2]) if self.recipe.steps else None,
                 kept=made.kept,
                 base=base,
+                predictions=predictions,
             )
-            model = self._model_row(made, artifact.digest)
+            row = self._model_row(made, artifact.digest)
             findings = [{"model_id": self.model_id, **asdict(finding)} for finding in made.findings]
-            own = {"models": [model], "lineage": self._edges(made.donors), "findings": findings}
+            own = {"models": [row], "lineage": self._edges(made.donors), "findings": findings}
             return self.store.publish("step", self.model_id, {**rows, **own, "predictions": self._compared(rows, base)})
 
     def time_model(self) -> bool:
@@ -234,14 +250,41 @@ class _Job:
         """Predictions of a model on the way, in order of instance."""
         return self.store.read("predictions", keys={"step": self.model_ids[place]}).sort_by("instance")
 
-    def _made(self) -> _Made:
+    def _examiner(self) -> Examiner | None:
+        if self.listener is None:
+            return None
+        parent = self.store.layout.artifact(_model_row(self.store, self.model_ids[-2])["artifact"])
+        return Examiner(self.task, self.listener, parent.stat().st_size)
+
+    def _saved(
+        self, model: nn.Module, examiner: Examiner | None
+    ) -> tuple[artifacts.Artifact, nn.Module, Predictions | None]:
+        """Save a model; gives it as it was loaded, because what is measured is what was saved."""
+        layout, untrained = self.store.layout, self.task.build(self.recipe.base)
+        if examiner is None or examiner.reported:
+            artifact = artifacts.save_model(layout, model)
+            return artifact, artifacts.load_model(layout, artifact.digest, untrained), None
+        # Of what is ended on the ladder no file is left.
+        layout.partial.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=layout.partial) as folder:
+            draft = Layout(Path(folder))
+            artifact = artifacts.save_model(draft, model)
+            loaded = artifacts.load_model(draft, artifact.digest, untrained)
+            predictions = examiner.climb(loaded, artifact.size_bytes)
+            artifacts.move_model(artifact.digest, draft, layout)
+        return artifact, loaded, predictions
+
+    def _made(self, examiner: Examiner | None) -> _Made:
         start = time.perf_counter()
         if not self.recipe.steps:
             with splits_used() as used:
                 model = self.task.train(self.recipe.base, self.recipe.seed)
             return _Made(model, "float", (), (), {}, tuple(sorted(used)), time.perf_counter() - start)
         context = Context(
-            self.task, self.recipe.seed, lambda index: _load(self.store, self.task, self.model_ids[index])
+            self.task,
+            self.recipe.seed,
+            lambda index: _load(self.store, self.task, self.model_ids[index]),
+            after_epoch=examiner.after_epoch if examiner else None,
         )
         outcome = apply_step(self.recipe.steps[-1], context.ancestor(len(self.recipe.steps) - 1), context)
         duration_s = time.perf_counter() - start

@@ -23,6 +23,7 @@ LAYERS = {
         "cc_ray.errors",
         "cc_ray.formats",
         "cc_ray.registry",
+        "cc_ray.reports",
         "cc_ray.resources",
         "cc_ray.wording",
         "cc_ray.noise",

@@ -15,6 +15,7 @@ EXAMPLES = [
     errors.NotApplicableError("calibrate", "it has no batch norm."),
     errors.UnknownMetricError("acuracy", ["accuracy"]),
     errors.TrialFailedError("t1", "fine_tune(epochs=1)", "loss is NaN"),
+    errors.StoppedEarlyError("accuracy 0.1 is worse than the median"),
     errors.StoreError("wrong"),
     errors.SchemaMismatchError("models", "seed", "int64", "string"),
     errors.ModelNotFoundError("wrong"),

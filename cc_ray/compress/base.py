@@ -55,6 +55,9 @@ class Context:
     """Step indices of the ancestors whose weights were taken."""
     kept: dict[str, list[list[int]]] = field(default_factory=dict)
     """Of tensors that lost channels, by name: for each axis the parent's indices that are left."""
+    after_epoch: Callable[[nn.Module, int], None] | None = None
+    """Where it is there: to be called with the model after each epoch of training, and the number of epochs so far. It
+    leaves the model as it is, and may raise to end the step."""
 
 
 class Operation(BaseModel, ABC):

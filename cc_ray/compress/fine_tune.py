@@ -40,4 +40,5 @@ class FineTune(Operation):
             batch_size=self.batch_size,
             seed=context.seed,
             keep_zeros=True,
+            after_epoch=context.after_epoch,
         )

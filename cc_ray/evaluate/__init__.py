@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cc_ray.evaluate.activations import activations
+from cc_ray.evaluate.examiner import Examiner
 from cc_ray.evaluate.latency import BATCHES_SHARE, BUDGET_S, time_batches, time_beside
 from cc_ray.evaluate.layers import layers
 from cc_ray.evaluate.metrics import Measurement, MetricDefinition, Value, metric, metrics, rows
-from cc_ray.evaluate.predictions import predict
+from cc_ray.evaluate.predictions import Predictions, predict
 from cc_ray.store.tables import Rows
 from cc_ray.store.weights import Weight
 from cc_ray.tasks import Task
 
 __all__ = [
+    "Examiner",
     "Measurement",
     "MetricDefinition",
     "Value",
@@ -42,6 +44,7 @@ def measure(
     parent: nn.Module | None = None,
     kept: Mapping[str, list[list[int]]] | None = None,
     base: pa.Table | None = None,
+    predictions: Predictions | None = None,
 ) -> dict[str, Rows]:
     """Measure a model on the evaluation split: everything but time.
 
@@ -55,6 +58,7 @@ def measure(
         parent: The parent model itself, for the errors of single modules; None leaves them unmeasured.
         kept: What the operation recorded of reshaped tensors: by name, for each axis the parent's indices left.
         base: The base model's rows of `predictions`, in order of instance; None for a base model.
+        predictions: Its answers to the evaluation split where they are known already.
 
     Returns:
         Rows of the tables `metrics`, `predictions`, `layers` and `activations`.
@@ -64,7 +68,7 @@ def measure(
         task=task,
         model=model,
         inputs=data.inputs[:1],
-        predictions=predict(task, model, data),
+        predictions=predictions or predict(task, model, data),
         slices=_slices(task),
         layers=tuple(layers(model, weights, parent_weights, kept)),
         artifact_size=artifact_size,

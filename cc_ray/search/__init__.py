@@ -5,6 +5,7 @@ A search space is written with the names below. `load.load_space` finds one, `pl
 """
 
 from cc_ray.resources import Resources
+from cc_ray.search.early_stopping import asha, median
 from cc_ray.search.space import (
     RecipeSpace,
     SearchSpace,
@@ -27,6 +28,7 @@ __all__ = [
     "RecipeSpace",
     "Resources",
     "SearchSpace",
+    "asha",
     "at_least",
     "at_most",
     "branch",
@@ -36,6 +38,7 @@ __all__ = [
     "in_any_order",
     "integer",
     "loguniform",
+    "median",
     "optional",
     "recipe",
     "step",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -30,19 +30,23 @@ class Agenda:
     """Their models are all in the store."""
     failed: tuple[TrialState, ...]
     """Not tried again in this session."""
+    stopped: tuple[TrialState, ...]
+    """Stopped early, by what their models were worth; not tried again while the space asks for early stopping."""
     to_run: tuple[Recipe, ...]
     """Known to be run, baselines first; of a guided search only those that an earlier session did not get done."""
     count: int
     """Trials to run; of a guided search more than `to_run` names."""
+    lasting: frozenset[str] = frozenset()
+    """Models that are made to the end: those of baselines, and those that other recipes go on from."""
 
     @property
     def total(self) -> int:
         """Trials of the whole study."""
-        return len(self.finished) + len(self.failed) + self.count
+        return len(self.finished) + len(self.failed) + len(self.stopped) + self.count
 
     def expected(self) -> tuple[Recipe, ...]:
         """The recipes to run; where the search decides later, others taken by lot stand in for them."""
-        known = {*self.to_run, *self.finished, *(state.recipe for state in self.failed)}
+        known = {*self.to_run, *self.finished, *(state.recipe for state in (*self.failed, *self.stopped))}
         others: Iterator[Recipe] = (recipe for recipe in draw_by_lot(self.space) if recipe not in known)
         missing = self.count - len(self.to_run)
         return (*self.to_run, *itertools.islice(others, missing)) if missing else self.to_run
@@ -68,17 +72,31 @@ def take_stock(space: SearchSpace, store: Store | None, *, retry_failed: bool = 
     beside = baselines(space)
     first = listed(beside) if beside else []
     own = _recipes(space, states)
-    finished, failed, to_run = [], [], []
+    finished, failed, stopped, to_run = [], [], [], []
     for recipe in dict.fromkeys((*first, *own)):
         state = states.get(trial_id(space.name, recipe))
         if state and state.state == "failed" and not retry_failed:
             failed.append(replace(state, recipe=recipe))
-        elif store and state and state.state == "finished" and has_all(store, recipe, task.task_id):
+        elif state and state.state == "finished" and _is_there(store, recipe, task):
             finished.append(recipe)
+        elif state and state.stopped_early and space.early_stopping and not _is_there(store, recipe, task):
+            stopped.append(replace(state, recipe=recipe))
         else:
             to_run.append(recipe)
     still_open = max(0, _samples(space, first) - len(set(own) - set(first)))
-    return Agenda(space, task, tuple(finished), tuple(failed), tuple(to_run), len(to_run) + still_open)
+    count = len(to_run) + still_open
+    lasting = _lasting((*first, *own), first, task)
+    return Agenda(space, task, tuple(finished), tuple(failed), tuple(stopped), tuple(to_run), count, lasting)
+
+
+def _is_there(store: Store | None, recipe: Recipe, task: Task) -> bool:
+    return store is not None and has_all(store, recipe, task.task_id)
+
+
+def _lasting(recipes: Iterable[Recipe], beside: Iterable[Recipe], task: Task) -> frozenset[str]:
+    task_id = task.task_id
+    on_the_way = (model_id for recipe in recipes for model_id in recipe.model_ids(task_id)[:-1])
+    return frozenset(on_the_way).union(recipe.model_ids(task_id)[-1] for recipe in beside)
 
 
 def _recipes(space: SearchSpace, states: dict[str, TrialState]) -> list[Recipe]:

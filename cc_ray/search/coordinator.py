@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from ray import tune
 
@@ -13,13 +14,14 @@ from cc_ray.recipe import Recipe
 from cc_ray.search.steps import Chain, Job, Outcome, complete
 
 
-def coordinate(config: Mapping[str, str], job: Job) -> None:
+def coordinate(config: Mapping[str, Any], job: Job) -> None:
     """Have a recipe's work done and tell how it ended; runs in a process of its own, on the driver's machine."""
+    recipe, contest = Recipe.from_json(json.loads(config["recipe"])), None if config["lasting"] else job.contest
     try:
-        chain = complete(replace(job, recipe=Recipe.from_json(json.loads(config["recipe"]))))
+        chain = complete(replace(job, recipe=recipe, contest=contest))
     except CcRayError as error:
         chain = Chain(0, 0, Outcome("", " ".join(str(error).split())))
     failure = chain.failure or Outcome()
     spent = {"cpu_s": chain.cpu_s, "gpu_s": chain.gpu_s}
-    told = {"failed_step": failure.failed_step, "reason": failure.reason}
+    told = {"failed_step": failure.failed_step, "reason": failure.reason, "stopped": failure.stopped}
     tune.report({"made": chain.made, "reused": chain.reused, **spent, **told})

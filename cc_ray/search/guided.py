@@ -32,6 +32,7 @@ class Guided:
         space: Where recipes come from.
         past: Trials of earlier sessions, with their metrics or None where they failed; they are not handed out again.
         others: Models of other studies, with their metrics: learnt from, and may be handed out.
+        stopped: Trials of earlier sessions that were stopped early: not handed out again, and worse than all others.
         first: Recipes to hand out before Optuna is asked: baselines, and what an earlier session did not get done.
         count: How many recipes to hand out, `first` included.
     """
@@ -44,16 +45,19 @@ class Guided:
         first: Sequence[Recipe],
         count: int,
         others: Sequence[tuple[Recipe, Mapping[str, float]]] = (),
+        stopped: Sequence[Recipe] = (),
     ) -> None:
         self._space = space
         self._left = count
         self._first = list(first)
         self._by_lot = draw_by_lot(space)
-        self._study = _study(space, len(past))
+        self._study = _study(space, len(past) + len(stopped))
         self._asked: dict[Recipe, optuna.Trial] = {}
-        self._seen = {recipe for recipe, _ in past}.union(first)
+        self._seen = {recipe for recipe, _ in past}.union(first, stopped)
         for recipe, values in (*past, *others):
             self._learn(recipe, values)
+        for recipe in stopped:
+            self._learn_of_stopped(recipe)
 
     def next(self) -> Recipe | None:
         """A recipe that was not handed out before; None after `count` of them or when none is left."""
@@ -69,10 +73,14 @@ class Guided:
         self._left -= 1
         return recipe
 
-    def tell(self, recipe: Recipe, values: Mapping[str, float] | None) -> None:
+    def tell(self, recipe: Recipe, values: Mapping[str, float] | None, *, stopped: bool = False) -> None:
         """Let Optuna learn from a trial."""
         trial = self._asked.pop(recipe, None)
-        if trial is not None:  # Else a baseline that the space does not hold.
+        if trial is None:  # A baseline that the space does not hold.
+            return
+        if stopped:
+            self._study.tell(trial, state=TrialState.PRUNED)
+        else:
             self._tell(trial, judged(self._space, values))
 
     def _tell(self, trial: optuna.Trial, verdict: Verdict | None) -> None:
@@ -120,6 +128,14 @@ class Guided:
                 values=list(verdict.objectives),
                 constraints=dict(verdict.excess) or None,
             )
+        )
+
+    def _learn_of_stopped(self, recipe: Recipe) -> None:
+        if answers_for(self._space, recipe) is None:
+            return
+        recorded = self._recorded(recipe)
+        self._study.add_trial(
+            create_trial(state=TrialState.PRUNED, params=recorded.params, distributions=recorded.distributions)
         )
 
     def _recorded(self, recipe: Recipe) -> _Recorder:

@@ -44,13 +44,23 @@ class Models:
 
     def failed(self, ids: Iterable[str]) -> None:
         """A trial of these failed: the first that is not in the store is the one, those after it are never made."""
-        state: State | None = "failed"
+        for model_id in self._absent(ids)[:1]:
+            self._put(model_id, "failed")
+
+    def stopped(self, ids: Iterable[str]) -> None:
+        """A trial of these was stopped early: those that are not in the store are never made."""
+        self._absent(ids)
+
+    def _absent(self, ids: Iterable[str]) -> list[str]:
+        """Forget those that are not in the store."""
+        absent = []
         for model_id in ids:
             if self._states.get(model_id) == "missing" and self._store.has("step", model_id):
                 self._put(model_id, "made")
             elif self._states.get(model_id) not in ("reused", "made"):
-                self._put(model_id, state)
-                state = None
+                self._put(model_id, None)
+                absent.append(model_id)
+        return absent
 
     def _put(self, model_id: str, state: State | None) -> None:
         before = self._states.pop(model_id, None)

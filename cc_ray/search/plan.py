@@ -65,6 +65,8 @@ class Plan:
     """Expected growth of the store."""
     by_operation: tuple[OperationPlan, ...]
     """In order of operation; `train base` are the base models."""
+    stops_early: bool
+    """Trials may be stopped early: the expectations are the most that it takes."""
     exact: bool
     """False where the search decides on the way: recipes taken by lot stand in for its choice."""
 
@@ -88,7 +90,7 @@ def plan(space: SearchSpace, store: Store | None, *, retry_failed: bool = False)
 def plan_agenda(agenda: Agenda, store: Store | None) -> Plan:
     """Tell what an agenda takes."""
     to_run = agenda.expected()
-    recipes = (*agenda.finished, *(state.recipe for state in agenda.failed), *to_run)
+    recipes = (*agenda.finished, *(state.recipe for state in (*agenda.failed, *agenda.stopped)), *to_run)
     task_id = agenda.task.task_id
     models = _models(recipes, task_id)
     known = {model_id for model_id in models if store and store.has("step", model_id)}
@@ -109,6 +111,7 @@ def plan_agenda(agenda: Agenda, store: Store | None) -> Plan:
         estimated_s=_wall_s(by_operation, len(untimed), seen),
         estimated_bytes=sum(entry.to_run * entry.step_bytes for entry in by_operation),
         by_operation=by_operation,
+        stops_early=agenda.space.early_stopping is not None,
         exact=not agenda.space.guided,
     )
 

@@ -34,6 +34,8 @@ class Progress:
     """Trials that are finished, those of earlier sessions included."""
     trials_failed: int = 0
     """Trials with a step that failed."""
+    trials_stopped: int = 0
+    """Trials that were stopped early because their models did badly, those of earlier sessions included."""
     trials_running: int = 0
     """Trials that wait for their steps."""
     models_total: int = 0

@@ -49,6 +49,11 @@ class TrialState:
         """Identity of the trial."""
         return trial_id(self.study_id, self.recipe)
 
+    @property
+    def stopped_early(self) -> bool:
+        """Whether its last step did badly, rather than its session having ended."""
+        return self.state == "stopped" and self.failed_step is not None
+
     def to_row(self, at: datetime) -> dict[str, Any]:
         """The row as of a time."""
         return {

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from cc_ray.errors import InvalidRecipeError
 from cc_ray.recipe import Recipe, Step, canonical_json
 from cc_ray.search.baselines import baselines
+from cc_ray.search.early_stopping import contest_of
 from cc_ray.search.space import Choice, Range, RecipeSpace, SearchSpace, Slot, StepSpace
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class Sampler(Protocol):
     def next(self) -> Recipe | None:
         """The next recipe that is to be run; None when there is none left."""
 
-    def tell(self, recipe: Recipe, values: Mapping[str, float] | None) -> None:
-        """Report a trial's metrics; None where it failed."""
+    def tell(self, recipe: Recipe, values: Mapping[str, float] | None, *, stopped: bool = False) -> None:
+        """Report a trial's metrics; None where it failed or was stopped early."""
 
 
 def task_of(space: SearchSpace) -> Task:
@@ -81,7 +82,7 @@ def check(space: SearchSpace) -> None:
     """Check every form of recipe a space holds, open ranges at both of their ends.
 
     Raises:
-        InvalidRecipeError: If a recipe cannot run.
+        InvalidRecipeError: If a recipe cannot run, or early stopping looks at what it cannot judge by.
         UnknownMetricError: If an objective or constraint is no metric.
         UnknownOperationError: If an operation is not registered.
     """
@@ -181,7 +182,7 @@ class Listed:
         """The next recipe of the list."""
         return next(self._left, None)
 
-    def tell(self, recipe: Recipe, values: Mapping[str, float] | None) -> None:
+    def tell(self, recipe: Recipe, values: Mapping[str, float] | None, *, stopped: bool = False) -> None:
         """Nothing is learnt: the list is fixed."""
 
 
@@ -286,6 +287,7 @@ def _check_metrics(space: SearchSpace) -> None:
     for metric in (*space.objectives, *(constraint.metric for constraint in space.constraints)):
         # Looked up for the error alone, which names the nearest.
         _ = metrics[metric]
+    contest_of(space)
 
 
 def _ranges(space: SearchSpace) -> Iterator[Range]:

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, NoReturn, Self, cast, get_args
 from cc_ray.errors import InvalidRecipeError
 from cc_ray.recipe import canonical_json
 from cc_ray.resources import Resources
+from cc_ray.search.early_stopping import EarlyStopping
 
 Direction = Literal["higher", "lower"]
 """Which values of an objective are better."""
@@ -252,6 +253,8 @@ class SearchSpace:
     """A session stops after so many trials in a row that did not make the hypervolume larger."""
     step_time_limit_s: float | None = None
     """A step that takes longer is ended and fails."""
+    early_stopping: EarlyStopping | None = None
+    """Ends last steps of recipes whose models do badly, by `asha(...)` or `median(...)`."""
     resources: Mapping[str, Resources] = field(default_factory=dict)
     """What steps ask for, by operation; "*" is for all that are not named, `train base` for base models and `latency`
     for timing. It goes before what operations and the task ask for themselves."""
@@ -293,6 +296,8 @@ class SearchSpace:
                 _refuse(name, value, f"{unit} above 0, or None")
         if self.patience is not None and not (isinstance(self.patience, int) and self.patience > 0):
             _refuse("patience", self.patience, "a whole number of trials above 0, or None")
+        if not isinstance(self.early_stopping, EarlyStopping | None):
+            _refuse("early_stopping", self.early_stopping, "asha(...), median(...) or None")
         for name, asked in self.resources.items():
             if not isinstance(asked, Resources):
                 _refuse(f"resources: {name}", asked, "Resources(...)")
@@ -324,6 +329,7 @@ class SearchSpace:
             "sampler_seed": self.sampler_seed,
             "baselines": self.baselines,
             **{name: getattr(self, name) for name in _LIMITS},
+            "early_stopping": self.early_stopping and self.early_stopping.to_json(),
             "resources": {name: asked.to_json() for name, asked in self.resources.items()},
         }
 
@@ -333,7 +339,14 @@ class SearchSpace:
         recipes = tuple(RecipeSpace.from_json(form) for form in data["recipes"])
         constraints = tuple(Constraint(**constraint) for constraint in data["constraints"])
         resources = {name: Resources.from_json(asked) for name, asked in data.get("resources", {}).items()}
-        read = {"recipes": recipes, "constraints": constraints, "seeds": tuple(data["seeds"]), "resources": resources}
+        stopping = data.get("early_stopping")
+        read = {
+            "recipes": recipes,
+            "constraints": constraints,
+            "seeds": tuple(data["seeds"]),
+            "resources": resources,
+            "early_stopping": stopping and EarlyStopping.from_json(stopping),
+        }
         return cls(**{**data, **read})
 
 

@@ -14,19 +14,26 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import ray
 from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, ObjectLostError, RayActorError, RayError
 
-from cc_ray.errors import CcRayError, TrialFailedError
+from cc_ray.errors import CcRayError, StoppedEarlyError, TrialFailedError
 from cc_ray.recipe import BASE_STEP, Recipe, identity, step_name
+from cc_ray.reports import Report
 from cc_ray.resources import Resources
+from cc_ray.search.early_stopping import Contest, Decision
 from cc_ray.search.needs import LATENCY, Needs, options
+from cc_ray.search.reporting import Reporter, reports_of
 from cc_ray.store import Store
+
+if TYPE_CHECKING:
+    from cc_ray.search.referee import Referee
 
 Kind = Literal["step", "latency"]
 _Key = tuple[Kind, str]
@@ -39,6 +46,8 @@ _PATIENCE: Final = 10
 """An actor that is lost is asked again so many times."""
 _SESSIONS: Final = 8
 """Failures and new models of so many sessions are remembered."""
+_ANSWER_S: Final = 30.0
+"""A step that has no answer to its report after this time goes on."""
 _LOST: Final = (ObjectLostError, RayActorError)
 """What is raised when the actor is gone, and with it the tasks that it owned."""
 
@@ -64,6 +73,12 @@ class Job:
     """What its steps ask for, by operation; one CPU where an operation is not named."""
     time_limit_s: float | None = None
     """A step that takes longer is ended and fails."""
+    contest: Contest | None = None
+    """Decides about the last step while it is under way; None has it made to the end."""
+
+    def may_stop(self, kind: Kind, index: int) -> bool:
+        """Whether a piece of its work may be ended because it does badly."""
+        return self.contest is not None and kind == "step" and 0 < index == len(self.recipe.steps)
 
     def asked(self, kind: Kind, index: int) -> Resources:
         """What a piece of its work asks for."""
@@ -73,14 +88,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one piece of work ended: its batch is in the store, or a step failed."""
+    """How one piece of work ended: its batch is in the store, or a step failed or was stopped early."""
 
     failed_step: str = ""
-    """The step that failed, this one or one before it; empty where nothing failed."""
+    """The step that failed or was stopped, this one or one before it; empty where nothing was."""
     reason: str = ""
-    """Why it failed, in one line."""
+    """Why, in one line."""
     duration_s: float = 0.0
     """How long it took, where it was executed."""
+    stopped: str = ""
+    """The model whose step was stopped early; empty where it failed."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +128,13 @@ class Chain:
     gpu_s: float = 0.0
     """The same of GPUs."""
 
+    @property
+    def state(self) -> str:
+        """Of the trial: finished, failed or stopped (early)."""
+        if self.failure is None:
+            return "finished"
+        return "stopped" if self.failure.stopped else "failed"
+
 
 def complete(job: Job) -> Chain:
     """Have every model of a recipe made, measured and timed; return when all is in the store or a step failed.
@@ -119,14 +143,19 @@ def complete(job: Job) -> Chain:
         CcRayError: If the cluster keeps losing the work.
     """
     made: dict[tuple[Kind, int], Outcome] = {}
+    own = job.recipe.model_ids(job.task_id)[-1] if job.contest else ""
+    lost = "its steps were stopped early for others"
     for attempt in range(_PATIENCE):
         try:
-            return _attempt(job, made)
+            chain = _attempt(job, made)
+            # A step that was ended for others, just when this trial asked for its model, is asked for again.
+            if chain.failure is None or chain.failure.stopped in ("", own):
+                return chain
         except _LOST as error:
             lost = _one_line(error)
             if isinstance(error, ActorDiedError):
                 release_actor(job.root)
-            time.sleep(min(5.0, 0.2 * 2**attempt))
+        time.sleep(min(5.0, 0.2 * 2**attempt))
     raise CcRayError(f"the cluster lost the steps of '{job.recipe}' {_PATIENCE} times: {lost}")
 
 
@@ -222,6 +251,7 @@ class Steps:
         self._failures: OrderedDict[str, dict[_Key, Outcome]] = OrderedDict()
         self._made: OrderedDict[str, list[str]] = OrderedDict()
         """Models that sessions have not been told of yet."""
+        self._referees: dict[tuple[str, Contest], Referee] = {}
 
     async def request(self, job: Job) -> list[Ticket]:
         """Start what a trial needs and is neither there nor under way."""
@@ -238,6 +268,14 @@ class Steps:
         """Hear that a worker takes up a piece of work; it is ended after its time."""
         if under_way := self._under_way.get(key):
             under_way.let_run(asyncio.get_running_loop().call_later(time_limit_s, self._expire, key, time_limit_s))
+
+    async def report(self, job: Job, contest: Contest, report: Report) -> Decision:
+        """Hear what a model under way is worth, and decide whether its step goes on."""
+        model_id = job.recipe.model_ids(job.task_id)[-1]
+        decision = self._referee(job, contest).judge(model_id, report)
+        under_way = self._under_way.get(("step", model_id))
+        lasts = under_way is None or under_way.lasts
+        return replace(decision, verb="spare") if decision.verb == "stop" and lasts else decision
 
     async def failure(self, key: _Key, session: str) -> Outcome | None:
         """Why a piece of work failed, once that is known."""
@@ -263,7 +301,8 @@ class Steps:
         # The store comes first: it may have been extended by others, or emptied.
         if self._store.has(kind, model_id):
             return Ticket(kind, index, False, Outcome())
-        if failure := self._failures.get(job.session, {}).get(key):
+        failure = self._failures.get(job.session, {}).get(key)
+        if failure and (not failure.stopped or job.may_stop(kind, index)):
             return Ticket(kind, index, False, failure)
         if isinstance(before, Outcome) and before.failed_step:
             return Ticket(kind, index, False, before)
@@ -272,6 +311,7 @@ class Steps:
         if under_way is None:
             under_way = self._start(job, kind, index, key, before)
         under_way.sessions.add(job.session)
+        under_way.lasts |= not job.may_stop(kind, index)
         return Ticket(kind, index, made, under_way.task)
 
     def _start(self, job: Job, kind: Kind, index: int, key: _Key, before: ObjectRef | Outcome) -> _UnderWay:
@@ -292,13 +332,23 @@ class Steps:
         del self._under_way[key]
         kind, model_id = key
         for session in under_way.sessions:
-            if outcome.failed_step:
+            if outcome.failed_step and outcome.stopped in ("", model_id):
                 self._failures.setdefault(session, {})[key] = outcome
-            elif kind == "step":
+            elif kind == "step" and not outcome.failed_step:
                 self._made.setdefault(session, []).append(model_id)
         for remembered in (self._failures, self._made):
             while len(remembered) > _SESSIONS:
                 remembered.popitem(last=False)
+
+    def _referee(self, job: Job, contest: Contest) -> Referee:
+        # Imported here: only studies with early stopping need Optuna.
+        from cc_ray.search.referee import Referee
+
+        key = (job.study_id, contest)
+        if key not in self._referees:
+            rows = reports_of(self._store, job.study_id, job.task_id, contest.stopping.metric)
+            self._referees[key] = Referee(contest, rows)
+        return self._referees[key]
 
     def _expire(self, key: _Key, time_limit_s: float) -> None:
         if under_way := self._under_way.get(key):
@@ -315,6 +365,8 @@ class _UnderWay:
     sessions: set[str] = field(default_factory=set)
     waiter: asyncio.Future[None] | None = None
     """Held, because the event loop itself holds only weak references."""
+    lasts: bool = False
+    """Somebody needs it made to the end."""
     timer: asyncio.TimerHandle | None = None
     """Ends it after its time."""
     expired: str = ""
@@ -335,16 +387,47 @@ def _run(job: Job, kind: Kind, index: int, before: Outcome) -> Outcome:
     from cc_ray import trial
     from cc_ray.tasks import task_from_json
 
-    run = trial.run_step if kind == "step" else trial.run_latency
+    reporter = _reporter(job, kind, index)
+    listening = partial(trial.run_step, listener=reporter.listener if reporter else None)
+    run = listening if kind == "step" else trial.run_latency
     _tell_of(job, kind, index)
-    start, held = time.perf_counter(), job.asked(kind, index)
+    start, held, store = time.perf_counter(), job.asked(kind, index), Store(job.root)
     try:
-        run(Store(job.root), task_from_json(dict(job.task)), job.recipe, index, study_id=job.study_id, held=held)
+        run(store, task_from_json(dict(job.task)), job.recipe, index, study_id=job.study_id, held=held)
+    except StoppedEarlyError as error:
+        model_id = job.recipe.model_ids(job.task_id)[index]
+        return Outcome(step_name(job.recipe), error.reason, time.perf_counter() - start, stopped=model_id)
     except TrialFailedError as error:
         return Outcome(error.step, error.cause, time.perf_counter() - start)
     except CcRayError as error:
         return Outcome(step_name(job.recipe.prefix(index)), str(error), time.perf_counter() - start)
+    finally:
+        if reporter:
+            reporter.publish(store)
     return Outcome(duration_s=time.perf_counter() - start)
+
+
+def _reporter(job: Job, kind: Kind, index: int) -> Reporter | None:
+    """Whom the step tells what its model is worth; None where it is made to the end anyway."""
+    if job.contest is None or not job.may_stop(kind, index):
+        return None
+    return Reporter(
+        job.contest,
+        model_id=job.recipe.model_ids(job.task_id)[index],
+        name=str(job.recipe),
+        study_id=job.study_id,
+        task_id=job.task_id,
+        ask=partial(_ask, job, job.contest),
+    )
+
+
+def _ask(job: Job, contest: Contest, report: Report) -> Decision:
+    try:
+        actor = ray.get_actor(_actor_name(job.root), _NAMESPACE)
+        decision: Decision = ray.get(actor.report.remote(job, contest, report), timeout=_ANSWER_S)
+    except (RayError, ValueError):  # Lost or being restarted: nothing is ended without a word.
+        return Decision()
+    return decision
 
 
 def _tell_of(job: Job, kind: Kind, index: int) -> None:

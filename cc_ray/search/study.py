@@ -52,6 +52,7 @@ class Study:
         self._models = Models(store)
         self._failures = list(agenda.failed)
         self._finished = 0
+        self._stopped = 0
         self._first: tuple[float, int] | None = None
         self._best: dict[str, Best] = {}
         self._front = Front(agenda.space, worst_possible(agenda.space))
@@ -107,14 +108,18 @@ class Study:
         self._models.made(made)
 
     def ended(self, recipe: Recipe, chain: Chain) -> Mapping[str, float] | None:
-        """A trial has all its models, or a step failed; returns the metrics of its model, None where it failed."""
+        """A trial has all its models, or a step failed or was stopped; returns the metrics of its model, if any."""
         self._hours["cpus"] += chain.cpu_s / 3600
         self._hours["gpus"] += chain.gpu_s / 3600
         values = None if chain.failure else self._judge(recipe)
-        state = self._state(recipe, "failed" if chain.failure else "finished", chain)
+        state = self._state(recipe, chain.state, chain)
         self._note(state)
         self._running.pop(recipe, None)
-        if chain.failure:
+        if chain.failure and chain.failure.stopped:
+            self._stopped += 1
+            self._unchanged += 1
+            self._models.stopped(recipe.model_ids(self.task_id))
+        elif chain.failure:
             self._failures.append(state)
             self._models.failed(recipe.model_ids(self.task_id))
             # The store alone knows of it: a driver that is killed now must not forget.
@@ -171,6 +176,7 @@ class Study:
             trials_total=self.agenda.total,
             trials_done=len(self.agenda.finished) + self._finished,
             trials_failed=len(self._failures),
+            trials_stopped=len(self.agenda.stopped) + self._stopped,
             trials_running=len(self._running),
             models_total=models.total(),
             models_done=models["made"],
@@ -205,7 +211,7 @@ class Study:
 
     def _left(self) -> float:
         """Models still to be made; for recipes that are not known yet as many as the others took."""
-        ended = self._finished + len(self._failures) - len(self.agenda.failed)
+        ended = self._finished + self._stopped + len(self._failures) - len(self.agenda.failed)
         unknown = self.agenda.count - ended - len(self._running)
         if not self.agenda.space.guided or not ended:
             unknown = 0

@@ -25,6 +25,7 @@ from cc_ray.recipe import Recipe
 from cc_ray.search.agenda import take_stock
 from cc_ray.search.cluster import connected
 from cc_ray.search.coordinator import coordinate
+from cc_ray.search.early_stopping import contest_of
 from cc_ray.search.matching import answers_for
 from cc_ray.search.needs import check_nodes, needs_of
 from cc_ray.search.plan import plan_agenda
@@ -191,14 +192,14 @@ class _Session:
         past.extend((state.recipe, None) for state in agenda.failed)
         elsewhere = [(recipe, metrics[model_id]) for model_id, recipe in others.items()]
         count = len(left) + agenda.count - len(agenda.to_run)
-        return Guided(agenda.space, past=past, others=elsewhere, first=left, count=count)
+        stopped = [state.recipe for state in agenda.stopped]
+        return Guided(agenda.space, past=past, others=elsewhere, stopped=stopped, first=left, count=count)
 
     def _tune(self, sampler: Sampler, count: int) -> None:
         task = self.study.agenda.task.to_json()
         limit_s = self.study.agenda.space.step_time_limit_s
-        job = Job(
-            self._root, task, self.study.task_id, Recipe(""), self.study.study_id, self._name, self._needs, limit_s
-        )
+        contest, names = contest_of(self.study.agenda.space), (self.study.study_id, self._name)
+        job = Job(self._root, task, self.study.task_id, Recipe(""), *names, self._needs, limit_s, contest)
         width = min(count, coordinators(self._cpus))
         search = _Search(self, sampler)
         with tempfile.TemporaryDirectory(prefix="cc-ray-tune-") as folder, _environment(width):
@@ -257,12 +258,14 @@ class _Search(_NotRestored, Searcher):  # type: ignore[misc]
         self._sampler = sampler
         self.recipes: dict[str, Recipe] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, str] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
         recipe = self._sampler.next()
         if recipe is None:
             return str(Searcher.FINISHED)
         self.recipes[trial_id] = recipe
-        return {"recipe": json.dumps(recipe.to_json())}
+        study = self._session.study
+        lasting = recipe.model_ids(study.task_id)[-1] in study.agenda.lasting
+        return {"recipe": json.dumps(recipe.to_json()), "lasting": lasting}
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         if self._session.stopped:
@@ -271,9 +274,11 @@ class _Search(_NotRestored, Searcher):  # type: ignore[misc]
         if error or not result or "made" not in result:
             chain = Chain(0, 0, Outcome("", "the trial's coordinator was lost several times"))
         else:
-            failure = Outcome(result["failed_step"], result["reason"]) if result["reason"] else None
+            reason, stopped = result["reason"], result["stopped"]
+            failure = Outcome(result["failed_step"], reason, stopped=stopped) if reason else None
             chain = Chain(result["made"], result["reused"], failure, result["cpu_s"], result["gpu_s"])
-        self._sampler.tell(recipe, self._session.study.ended(recipe, chain))
+        values = self._session.study.ended(recipe, chain)
+        self._sampler.tell(recipe, values, stopped=chain.state == "stopped")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save, as above."""

@@ -85,6 +85,15 @@ def save_model(layout: Layout, model: nn.Module) -> Artifact:
     return Artifact(digest, size, {name: size_bytes(parts) for name, parts in tensors.items()})
 
 
+def move_model(digest: str, source: Layout, target: Layout) -> None:
+    """Move a saved model from one folder to another on the same file system; a whole one there stays."""
+    file = target.artifact(digest)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not _is_whole(file):
+        os.replace(source.artifact(digest), file)
+        sync_folder(file.parent)
+
+
 def load_model(layout: Layout, digest: str, model: nn.Module) -> nn.Module:
     """Give a freshly built base model the weights, shapes and quantized tensors of a saved one.
 

@@ -13,6 +13,8 @@ Logits = Callable[[nn.Module, Tensor], Tensor]
 """Unnormalised class scores, (n, classes), of a model on inputs, (n, ...)."""
 Augment = Callable[[Tensor, Generator], Tensor]
 """Changed copies of one batch of inputs, of the same shape."""
+AfterEpoch = Callable[[nn.Module, int], None]
+"""Looks at a model in training, and hears how many epochs are behind it."""
 
 Masks = list[tuple[nn.Parameter, Tensor]]
 
@@ -29,6 +31,7 @@ def train(
     keep_zeros: bool = False,
     weight_decay: float = 0.01,
     augment: Augment | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> nn.Module:
     """Train with AdamW on cross entropy; the learning rate rises and falls once (one cycle).
 
@@ -45,6 +48,7 @@ def train(
         keep_zeros: Weights (tensors of two or more axes) that are exactly zero stay zero, so pruning survives.
         weight_decay: Share of a weight that is taken off it per unit of learning rate.
         augment: Changes each batch before the model sees it.
+        after_epoch: Called after each epoch; leaves the model and torch's random state as they are.
 
     Returns:
         The same model, in evaluation mode.
@@ -58,25 +62,34 @@ def train(
     model.train()
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
-        for inputs, labels in _batches(data, epochs, batch_size, seed, augment):
-            optimizer.zero_grad()
-            torch.autograd.backward(nn.functional.cross_entropy(logits(model, inputs), labels))
-            optimizer.step()
-            schedule.step()
-            _apply(masks)
+        for epoch, batches in enumerate(_epochs(data, epochs, batch_size, seed, augment), start=1):
+            for inputs, labels in batches:
+                optimizer.zero_grad()
+                torch.autograd.backward(nn.functional.cross_entropy(logits(model, inputs), labels))
+                optimizer.step()
+                schedule.step()
+                _apply(masks)
+            if after_epoch:
+                after_epoch(model, epoch)
     optimizer.zero_grad()
     return model.eval()
 
 
-def _batches(
+def _epochs(
     data: Data, epochs: int, batch_size: int, seed: int, augment: Augment | None
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
+    """The batches of each epoch; those of one are to be taken before the next."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
-        order = torch.randperm(len(data), generator=generator)
-        for chosen in _cut(order, batch_size):
-            inputs = data.inputs[chosen]
-            yield augment(inputs, generator) if augment else inputs, data.labels[chosen]
+        yield _batches(data, batch_size, generator, augment)
+
+
+def _batches(
+    data: Data, batch_size: int, generator: Generator, augment: Augment | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for chosen in _cut(torch.randperm(len(data), generator=generator), batch_size):
+        inputs = data.inputs[chosen]
+        yield augment(inputs, generator) if augment else inputs, data.labels[chosen]
 
 
 def _cut(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:

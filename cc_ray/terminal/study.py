@@ -36,7 +36,10 @@ def show_plan(plan: Plan) -> None:
     if plan.trials_to_run:
         about = "about" if plan.exact else "roughly (the search decides on the way)"
         size = format_value(plan.estimated_bytes, "bytes")
-        screen.print(f"Estimate: {about} {duration(plan.estimated_s)}, {size} on disk.")
+        least = " at most" if plan.stops_early else ""
+        screen.print(f"Estimate: {about} {duration(plan.estimated_s)}, {size} on disk{least}.")
+    if plan.stops_early:
+        screen.print("Trials whose models do badly may be stopped early.")
 
 
 def show_planned_operations(plan: Plan) -> None:
@@ -54,7 +57,7 @@ def show_summary(summary: StudySummary, store: Path) -> None:
     progress = summary.progress
     figures = (
         f" {summary.state} in {duration(progress.elapsed_s)}: {progress.models_done} models made, "
-        f"{progress.models_reused} reused, trials failed: {progress.trials_failed}. Store: {store}"
+        f"{progress.models_reused} reused, trials failed: {progress.trials_failed}{_stopped(progress)}. Store: {store}"
     )
     screen.print(Text.assemble((summary.study_id, "bold"), figures), soft_wrap=True)
     for failure in summary.failures:
@@ -113,8 +116,12 @@ def progress_line(progress: Progress) -> Text:
         ("━" * (BAR_LENGTH - filled), "dim"),
         f" {ready}/{progress.models_total} models: {progress.models_done} done, {progress.models_reused} reused, ",
         (f"{progress.models_failed} failed", "bold red" if progress.models_failed else ""),
-        f", {progress.models_running} running; {duration(progress.elapsed_s)}{left}",
+        f"{_stopped(progress)}, {progress.models_running} running; {duration(progress.elapsed_s)}{left}",
     )
+
+
+def _stopped(progress: Progress) -> str:
+    return f", {progress.trials_stopped} stopped early" if progress.trials_stopped else ""
 
 
 def _front(progress: Progress) -> list[Text]:

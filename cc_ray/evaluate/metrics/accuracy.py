@@ -25,6 +25,7 @@ from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, m
         max=1.0,
         primary=True,
     ),
+    of_answers=True,
 )
 def accuracy(measurement: Measurement) -> Iterable[Value]:
     """Share of right answers, over all instances and in each slice."""

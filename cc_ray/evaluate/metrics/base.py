@@ -103,13 +103,15 @@ class Metric(Generic[Subject]):
     """What it is taken from."""
     values: Callable[[Subject], Iterable[Value]]
     """Its value on each slice; none where the subject cannot give one."""
+    of_answers: bool = False
+    """It looks at nothing but a model's own answers, so that any part of the instances gives a value."""
 
 
 metrics: Final[Registry[Metric[Any]]] = Registry("cc_ray.evaluate.metrics", "cc_ray.metrics", UnknownMetricError)
 
 
 def metric(
-    name: str, subject: type[Subject], definition: MetricDefinition
+    name: str, subject: type[Subject], definition: MetricDefinition, *, of_answers: bool = False
 ) -> Callable[[Callable[[Subject], Iterable[Value]]], Callable[[Subject], Iterable[Value]]]:
     """Register a function as a metric.
 
@@ -117,10 +119,11 @@ def metric(
         name: The metric's name, with its unit where it has one: `latency_p50_ms`.
         subject: What the function takes.
         definition: What the metric means.
+        of_answers: It looks at nothing but a model's own answers.
     """
 
     def add(values: Callable[[Subject], Iterable[Value]]) -> Callable[[Subject], Iterable[Value]]:
-        metrics.register(name)(Metric(definition, subject, values))
+        metrics.register(name)(Metric(definition, subject, values, of_answers))
         return values
 
     return add

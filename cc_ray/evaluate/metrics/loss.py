@@ -22,6 +22,7 @@ from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, m
         format="number",
         unit="nats",
     ),
+    of_answers=True,
 )
 def loss(measurement: Measurement) -> Iterable[Value]:
     """Mean cross entropy, over all instances and in each slice."""

@@ -5,7 +5,7 @@
 -- recipe_text: the recipe as a person reads it
 -- state: pending, running, finished, failed or stopped
 -- reason: why it failed or stopped
--- failed_step: the step that failed, as a person reads it
+-- failed_step: the step that failed or was stopped early, as a person reads it; null where its session was stopped
 -- model_id: the model that the recipe ends in; null until it exists
 -- steps_reused: models of the recipe that were there already, the base included
 -- steps_run: models of the recipe that this trial made, the base included
