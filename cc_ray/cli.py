@@ -151,7 +151,7 @@ def _explore(space: SearchSpace, folder: Path, *, address: str | None, retry_fai
     from cc_ray.search.tuner import explore
     from cc_ray.store import Store
     from cc_ray.terminal.answers import show_findings_by_check, show_recommendations
-    from cc_ray.terminal.study import LiveStudy, show_plan, show_summary
+    from cc_ray.terminal.study import LiveStudy, show_noise, show_plan, show_summary
 
     store = Store(folder, create=True)
     show_plan(plan(space, store, retry_failed=retry_failed))
@@ -160,6 +160,7 @@ def _explore(space: SearchSpace, folder: Path, *, address: str | None, retry_fai
         summary = explore(space, store, address=address, on_progress=live.update, retry_failed=retry_failed)
     show_summary(summary, store.root)
     views = open_store(store.root)
+    show_noise(views, summary.study_id, space.objectives, formats)
     bounds = {sense: {c.metric: c.limit for c in space.constraints if c.sense == sense} for sense in SENSES}
     answer = compare.recommendations(views, space.objectives, study=summary.study_id, **bounds)
     show_findings_by_check(compare.findings(views))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -10,12 +10,15 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from cc_ray import compare
+from cc_ray.errors import NotComparableError
 from cc_ray.terminal.tables import duration, grid, notices, screen
 from cc_ray.wording import format_value
 
 if TYPE_CHECKING:
     from cc_ray.search.plan import Plan
     from cc_ray.search.progress import Best, Failure, Progress, StudySummary
+    from cc_ray.views import Views
 
 BAR_LENGTH: Final = 24
 LINE_EVERY_S: Final = 15.0
@@ -67,6 +70,27 @@ def show_summary(summary: StudySummary, store: Path) -> None:
     if summary.state == "stopped":
         why = f" ({summary.reason})" if summary.reason else ""
         screen.print(f"Stopped before all trials ended{why}; the same command goes on from here.")
+
+
+def show_noise(views: Views, study: str, metrics: Iterable[str], formats: Mapping[str, str]) -> None:
+    """Say of each metric how far other seeds alone move it, where recipes of a study ran with several."""
+    ids = [model_id for model_id in compare.trials(views, study)["model_id"].to_pylist() if model_id]
+    for metric in metrics if ids else ():
+        try:
+            rows = compare.noise_floor(views, metric, dict.fromkeys(ids)).to_pylist()
+        except NotComparableError:  # No model has it.
+            continue
+        repeated = [row for row in rows if row["repeats"] > 1]
+        if repeated:
+            std, least = (
+                format_value(repeated[0][name], formats.get(metric, "number"))
+                for name in ("pooled_std", "minimal_difference")
+            )
+            screen.print(
+                f"Other seeds alone move {metric} by {std} (standard deviation, {len(repeated)} recipes); models of "
+                f"one seed each are told apart from a difference of {least} on.",
+                soft_wrap=True,
+            )
 
 
 class LiveStudy:

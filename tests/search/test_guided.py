@@ -132,6 +132,22 @@ def test_a_trial_without_usable_metrics_is_a_failure_to_optuna(values: Mapping[s
     assert sampler.next()
 
 
+@pytest.mark.parametrize("method", ["tpe", "nsga2"])
+def test_what_was_stopped_early_is_not_handed_out_again_and_counts_as_bad(method: Method) -> None:
+    space = replace(SPACE, method=method)
+    bad = [drawn for drawn in listed(replace(SPACE, method="random")) if drawn.base == "vit"][:10]
+    sampler = Guided(space, past=[], first=[], stopped=bad, count=30)
+
+    found = []
+    while drawn := sampler.next():
+        found.append(drawn)
+        stopped = drawn.base == "vit"
+        sampler.tell(drawn, None if stopped else judged(drawn), stopped=stopped)
+
+    assert len(found) == 30 and not set(found) & set(bad)
+    assert method == "nsga2" or sum(drawn.base == "vit" for drawn in found) < 8
+
+
 def test_a_recipe_leads_back_to_its_choices() -> None:
     for drawn in listed(SPACE):
         assert answers_for(SPACE, drawn) is not None

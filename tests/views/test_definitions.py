@@ -88,6 +88,43 @@ def test_the_last_state_counts(tmp_path: Path) -> None:
     assert views.sql("SELECT trial_id, state FROM trials ORDER BY 1")["state"].to_pylist() == ["finished", "running"]
 
 
+def test_repeats_are_recipes_that_differ_in_nothing_but_the_seed(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    for model_id, seed, value in (("aaaa", 0, 0.8), ("bbbb", 1, 0.9), ("cccc", 2, 1.0)):
+        add_model(store, model_id, metrics={"accuracy": value}, seed=seed)
+    add_model(store, "dddd", parent="aaaa", steps=[Step("calibrate")], metrics={"accuracy": 0.5})
+
+    (found,) = open_views(tmp_path).sql("FROM repeats").to_pylist()
+
+    assert (found["metric"], found["seeds"]) == ("accuracy", 3)
+    assert found["mean"] == pytest.approx(0.9) and found["std"] == pytest.approx(0.1)
+    assert (found["min"], found["max"]) == (0.8, 1.0)
+
+
+def report(model_id: str, second: int, decision: str, n: int = 128) -> dict[str, object]:
+    same = {"name": "net", "study_id": "s", "task_id": TASK, "epoch": 0, "split": "calibration", "metric": "accuracy"}
+    at = START.replace(second=second)
+    return {**same, "model_id": model_id, "n": n, "value": 0.5, "size_bytes": 1, "decision": decision, "at": at}
+
+
+def test_a_model_that_was_stopped_early_is_told_from_one_that_was_made_later(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    add_model(store, "bbbb")
+    rows = [
+        report("aaaa", 1, "go"),
+        report("aaaa", 2, "stop", n=200),
+        report("bbbb", 3, "stop"),
+        report("cccc", 4, "go"),
+    ]
+    store.publish("report", "1", {"reports": rows})
+
+    found = open_views(tmp_path).sql("FROM stopped_early ORDER BY model_id").to_pylist()
+
+    assert [(row["model_id"], row["n"], row["peers"], row["made_since"]) for row in found] == [
+        ("aaaa", 200, 0, False), ("bbbb", 128, 2, True),
+    ]  # fmt: skip
+
+
 def test_metrics_stand_side_by_side(tmp_path: Path) -> None:
     store = new_store(tmp_path, directions={"accuracy": "higher", "size_bytes": "lower"})
     add_model(store, "aaaa", metrics={"accuracy": (0.9, 0.8, 1.0)})
