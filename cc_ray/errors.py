@@ -121,6 +121,13 @@ class StoreError(CcRayError):
     """The store cannot be read or written."""
 
 
+class StoreUnavailableError(StoreError):
+    """The disk below a store refuses: it is away, full, or may not be written.
+
+    No recipe is at fault: what needed the store is tried again by the next session.
+    """
+
+
 class SchemaMismatchError(StoreError):
     """Rows that do not fit their table's contract.
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +24,7 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from cc_ray.errors import StoreError
+from cc_ray.errors import StoreError, StoreUnavailableError
 from cc_ray.noise import silence
 from cc_ray.store.encoding import (
     Array,
@@ -34,6 +36,7 @@ from cc_ray.store.encoding import (
     size_bytes,
 )
 from cc_ray.store.layout import Layout, sync_folder
+from cc_ray.store.patience import check_there, patiently
 from cc_ray.store.weights import FORMAT, METADATA_KEY, ArtifactFile, Header, verify
 
 SCALE_SUFFIX: Final = "_quantization_scale"
@@ -64,24 +67,21 @@ def save_model(layout: Layout, model: nn.Module) -> Artifact:
     Equal models give equal bytes and therefore one file.
 
     Raises:
-        StoreError: If a tensor is of a kind that the file cannot hold, or the disk refuses.
+        StoreError: If a tensor is of a kind that the file cannot hold.
+        StoreUnavailableError: If the store stays away, or the disk refuses.
     """
     header, tensors = _encoded(model)
     flat = {
         f"{name}#{part}" if part else name: array for name, parts in tensors.items() for part, array in parts.items()
     }
     metadata = {METADATA_KEY: header.model_dump_json(exclude_defaults=True)}
-    partial = layout.partial / f"{uuid.uuid4().hex}.safetensors"
     try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        save_file(flat, partial, metadata)
-        size = partial.stat().st_size
-        digest = _publish(partial, layout)
-    except (OSError, SafetensorError) as error:
-        raise StoreError(f"cannot save a model below {layout.root}: {error}. Nothing was saved.") from error
-    finally:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            partial.unlink()
+        digest, size = patiently(layout, partial(_write, layout, flat, metadata))
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"cannot save a model below {layout.root}: {error}. Nothing was saved. Mend that and run the same command "
+            "again: it goes on from there."
+        ) from error
     return Artifact(digest, size, {name: size_bytes(parts) for name, parts in tensors.items()})
 
 
@@ -213,15 +213,33 @@ def _groups(model: nn.Module) -> dict[str, int]:
     return {path: m.groups for path, m in model.named_modules() if isinstance(m, _ConvNd) and m.groups > 1}
 
 
-def _publish(partial: Path, layout: Layout) -> str:
+def _write(layout: Layout, tensors: Mapping[str, Array], metadata: dict[str, str]) -> tuple[str, int]:
+    """Write a model's file; returns its digest and its length in bytes."""
+    check_there(layout)
+    growing = layout.partial / f"{uuid.uuid4().hex}.safetensors"
+    try:
+        layout.make(growing.parent)
+        save_file(dict(tensors), growing, metadata)
+        size = growing.stat().st_size
+        return _publish(growing, layout), size
+    except SafetensorError as error:
+        # How the library passes on what the disk says.
+        raise OSError(str(error)) from error
+    finally:
+        with suppress(OSError):
+            growing.unlink()
+
+
+def _publish(growing: Path, layout: Layout) -> str:
     """Give a finished file the name of its content; of several equal ones the first stays."""
-    with partial.open("rb+") as file:
+    with growing.open("rb+") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
     target = layout.artifact(digest)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    layout.make(target.parent)
     if not _is_whole(target):
-        os.replace(partial, target)
+        check_there(layout)
+        os.replace(growing, target)
         sync_folder(target.parent)
     return digest
 

@@ -31,6 +31,7 @@ from cc_ray.errors import StoreError
 from cc_ray.schema import BATCHES, Table
 from cc_ray.store.layout import COMPACTED, Layout, sync_folder
 from cc_ray.store.parquet import Writer, is_narrow, narrowed, pieces
+from cc_ray.store.patience import check_there
 from cc_ray.store.segments import (
     KEYS,
     Index,
@@ -151,7 +152,8 @@ def compact_if_worthwhile(
 
 @contextmanager
 def _alone(layout: Layout) -> Iterator[bool]:
-    layout.segments.mkdir(parents=True, exist_ok=True)
+    check_there(layout)
+    layout.make(layout.segments)
     with layout.lock.open("w") as file:
         try:
             # The kernel frees it when the process ends, however it ends.
@@ -246,7 +248,7 @@ class _Stream:
 def _write_segment(layout: Layout, merge: _Merge, tell: OnProgress) -> Segment:
     segment_id = uuid.uuid4().hex
     growing = layout.partial / segment_id
-    growing.mkdir(parents=True)
+    layout.make(growing)
     indices = {segment: index(layout, segment) for segment in merge.segments}
     holders: dict[str, Segment | None] = {key: holder for holder in indices for key in indices[holder].positions}
     # In the order of keys: rows of one model stay together and a row group spans few models, however often merged.
@@ -263,7 +265,7 @@ def _write_segment(layout: Layout, merge: _Merge, tell: OnProgress) -> Segment:
     _write_keys(layout, merge, keys, indices, counts, growing / f"{KEYS}.parquet")
     sync_folder(growing)
     target = layout.segment(merge.kind, segment_id)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    layout.make(target.parent)
     growing.rename(target)
     sync_folder(target.parent)
     return Segment(segment_id, merge.kind, len(keys), _size(target), merge.narrow)

@@ -98,6 +98,16 @@ class Layout:
             raise StoreError(f"'{digest}' is not the digest of an artifact: 64 hexadecimal digits are expected.")
         return self.artifacts / digest[:2] / f"{digest}.safetensors"
 
+    def make(self, folder: Path) -> None:
+        """Make a folder of the store with those above it, but never the root: where that is missing the store is away.
+
+        Raises:
+            FileNotFoundError: If the root is missing.
+        """
+        depth = len(folder.relative_to(self.root).parts)
+        for each in reversed([folder, *folder.parents][:depth]):
+            each.mkdir(exist_ok=True)
+
 
 def sync_folder(folder: Path) -> None:
     """Make sure that what was renamed into a folder is still there after a power cut."""

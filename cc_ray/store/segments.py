@@ -9,7 +9,7 @@ import json
 import os
 import uuid
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from cc_ray.errors import StoreError
 from cc_ray.schema import BATCHES, Table
 from cc_ray.store.layout import Layout, sync_folder
 from cc_ray.store.parquet import fitted
+from cc_ray.store.patience import unless_absent
 
 KEYS: Final = "keys"
 """Name of the file in a segment that lists its batches."""
@@ -71,10 +72,8 @@ def read_manifest(layout: Layout) -> Manifest:
         StoreError: If the file is damaged.
     """
     try:
-        found = json.loads(layout.manifest.read_text("utf-8"))["segments"]
-        return Manifest(tuple(Segment(**segment) for segment in found))
-    except FileNotFoundError:
-        return Manifest()
+        text = unless_absent(layout, partial(layout.manifest.read_text, "utf-8"), '{"segments": []}')
+        return Manifest(tuple(Segment(**segment) for segment in json.loads(text)["segments"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{layout.manifest} cannot be read: {error}.") from error
 
@@ -87,8 +86,8 @@ def replace_manifest(layout: Layout, manifest: Manifest) -> None:
 def replace_file(layout: Layout, path: Path, content: Any) -> None:
     """Replace a JSON file: a reader finds the old or the new one, also after a power cut."""
     partial = layout.partial / uuid.uuid4().hex
-    path.parent.mkdir(parents=True, exist_ok=True)
-    layout.partial.mkdir(parents=True, exist_ok=True)
+    layout.make(path.parent)
+    layout.make(layout.partial)
     with partial.open("w", encoding="utf-8") as file:
         json.dump(content, file)
         file.flush()

@@ -8,6 +8,7 @@ Contract, whatever happens:
 - A batch has a key and is written once. Of two writers of one key the first to publish wins; the other is told so and
   its rows are discarded. Batches are never changed.
 - Rows that do not fit the table's contract are refused before anything is written.
+- A store that is away for a while is waited for (`patience.py`), and never taken for an empty one.
 - A store that a newer program wrote is refused with a clear error; older ones are read, and become stores of this
   version with the first batch that is published.
 - Where a batch's rows are, in a file of its own or in a segment with many others, makes no difference to any answer
@@ -30,11 +31,12 @@ from typing import Any, Final, TypeAlias, TypeVar
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from cc_ray.errors import SchemaMismatchError, StoreError
+from cc_ray.errors import SchemaMismatchError, StoreError, StoreUnavailableError
 from cc_ray.recipe import identity
 from cc_ray.schema import BATCHES, SCHEMA_VERSION, TABLES, Column, Table
 from cc_ray.store.layout import Layout, sync_folder
 from cc_ray.store.parquet import write
+from cc_ray.store.patience import check_there, patiently, unless_absent
 from cc_ray.store.segments import Manifest, index, read_batch, read_manifest, replace_file
 
 T = TypeVar("T")
@@ -64,6 +66,17 @@ class Store:
             self._create()
         self._version = self._check_version()
 
+    @classmethod
+    def known(cls, root: Path | str) -> Store:
+        """Open a folder that is known to be a store: where it is none now, it is away and is waited for.
+
+        Raises:
+            StoreUnavailableError: If it stays away.
+        """
+        layout = Layout(Path(root))
+        patiently(layout, partial(check_there, layout))
+        return cls(root)
+
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (str(self.layout.root),)
 
@@ -77,13 +90,13 @@ class Store:
 
     def has(self, kind: str, key: str) -> bool:
         """Whether the batch is published."""
-        return self.layout.batch(kind, key).exists()
+        return unless_absent(self.layout, partial(_is_there, self.layout.batch(kind, key)), False)
 
     def keys(self, kind: str) -> list[str]:
         """Keys of all published batches of one kind, sorted."""
-        folder = self.layout.batches(kind)
+        names: Iterable[str] = unless_absent(self.layout, partial(os.listdir, self.layout.batches(kind)), ())
         # What a file manager or a shared file system leaves there is no batch.
-        return sorted(name for name in os.listdir(folder) if not name.startswith(".")) if folder.exists() else []
+        return sorted(name for name in names if not name.startswith("."))
 
     def publish(self, kind: str, key: str, rows: Mapping[str, Rows]) -> bool:
         """Make a batch visible, whole or not at all.
@@ -98,28 +111,26 @@ class Store:
 
         Raises:
             SchemaMismatchError: If a table does not belong to the kind or a column does not fit.
-            StoreError: If the disk refuses.
+            StoreUnavailableError: If the store stays away, or the disk refuses.
         """
-        target = self.layout.batch(kind, key)
         tables = {table.name: conform(table, rows.get(table.name, [])) for table in BATCHES[kind]}
         for name in rows:
             if name not in tables:
                 raise SchemaMismatchError(name, "-", f"one of {', '.join(tables)} in a '{kind}' batch", name)
-        if target.exists():
+        if self.has(kind, key):
             return False
-        growing = self.layout.partial / uuid.uuid4().hex
+        target = self.layout.batch(kind, key)
         try:
-            self.lift()
-            growing.mkdir(parents=True)
-            for name, table in tables.items():
-                write(table, growing / f"{name}.parquet")
-            sync_folder(growing)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            return _rename_unless_there(growing, target)
+            published = patiently(self.layout, partial(self._publish, target, tables))
+            if published:
+                # By itself: what is renamed is published, even where the store goes away at that moment.
+                patiently(self.layout, partial(sync_folder, target.parent))
+            return published
         except OSError as error:
-            raise StoreError(f"cannot write to the store {self.root}: {error}. Nothing was published.") from error
-        finally:
-            shutil.rmtree(growing, ignore_errors=True)
+            raise StoreUnavailableError(
+                f"cannot write to the store {self.root}: {error}. Nothing was published. Mend that and run the same "
+                "command again: it goes on from there."
+            ) from error
 
     def lift(self) -> None:
         """Mark the store as one of this program's version, so that an older program refuses it.
@@ -172,25 +183,21 @@ class Store:
         while True:
             before = self.arrangement()
             try:
-                return read()
+                return patiently(self.layout, read)
             except FileNotFoundError as error:
                 if self.arrangement() == before:
                     raise StoreError(f"a file of the store {self.root} is missing: {error}") from error
 
     def arrangement(self) -> str:
         """A text that changes whenever rows move to other files; cheap to ask."""
-        try:
-            found = self.layout.manifest.stat()
-        except FileNotFoundError:
-            return ""
-        return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
+        found = unless_absent(self.layout, self.layout.manifest.stat, None)
+        return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}" if found else ""
 
     def version(self) -> str:
         """A text that changes whenever a batch is published; cheap to ask."""
         # The count tells apart what falls within one tick of the file system's clock.
-        folders = [self.layout.batches(kind) for kind in BATCHES]
-        stamps = [(folder.stat().st_mtime_ns, len(os.listdir(folder))) if folder.exists() else 0 for folder in folders]
-        return identity(stamps)
+        stamps = (partial(_stamp, self.layout.batches(kind)) for kind in BATCHES)
+        return identity([unless_absent(self.layout, stamp, 0) for stamp in stamps])
 
     def sweep(self, *, older_than_s: float = 86_400.0) -> int:
         """Remove what killed writers left half-written; returns how many pieces.
@@ -206,6 +213,22 @@ class Store:
                     shutil.rmtree(piece, ignore_errors=True) if piece.is_dir() else piece.unlink()
                     removed += 1
         return removed
+
+    def _publish(self, target: Path, tables: Mapping[str, pa.Table]) -> bool:
+        check_there(self.layout)
+        growing = self.layout.partial / uuid.uuid4().hex
+        try:
+            self.lift()
+            self.layout.make(growing)
+            for name, table in tables.items():
+                write(table, growing / f"{name}.parquet")
+            sync_folder(growing)
+            self.layout.make(target.parent)
+            # Below a mount that was lost meanwhile is a folder of this machine.
+            check_there(self.layout)
+            return _rename_unless_there(growing, target)
+        finally:
+            shutil.rmtree(growing, ignore_errors=True)
 
     def _listed(self, names: Iterable[str]) -> dict[str, list[Path]]:
         # The segments first: what is compacted after this moment still has files of its own for a while.
@@ -243,6 +266,7 @@ class Store:
 
     def _create(self) -> None:
         try:
+            self.root.mkdir(parents=True, exist_ok=True)
             replace_file(self.layout, self.layout.marker, _MARK)
         except OSError as error:
             raise StoreError(f"cannot create a store at {self.root}: {error}. Choose another --store.") from error
@@ -262,6 +286,15 @@ class Store:
                 f"{self.root} has schema version {found}; this program reads up to {SCHEMA_VERSION}. Upgrade cc-ray."
             )
         return found
+
+
+def _is_there(path: Path) -> bool:
+    os.stat(path)
+    return True
+
+
+def _stamp(folder: Path) -> tuple[int, int]:
+    return os.stat(folder).st_mtime_ns, len(os.listdir(folder))
 
 
 def conform(table: Table, rows: Rows) -> pa.Table:
@@ -325,5 +358,4 @@ def _rename_unless_there(growing: Path, target: Path) -> bool:
         if target.exists():
             return False
         raise
-    sync_folder(target.parent)
     return True

@@ -10,7 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from cc_ray.errors import StoreError
 from cc_ray.store.encoding import FLOAT_TYPES, Array, Entry, Parts, decode, real_values, size_bytes
 from cc_ray.store.layout import Layout
+from cc_ray.store.patience import patiently
 
 FORMAT: Final = 1
 """Version of the model file's format: a program reads its own and older ones."""
@@ -74,8 +75,7 @@ class ArtifactFile:
     def __init__(self, layout: Layout, digest: str) -> None:
         self.path = layout.artifact(digest)
         try:
-            verify(self.path)
-            self._file = _open(self.path)
+            self._file = patiently(layout, partial(_verified, self.path))
             self._keys = frozenset(self._file.keys())
             self.header = self._header((self._file.metadata() or {}).get(METADATA_KEY, ""))
         except FileNotFoundError:
@@ -184,7 +184,8 @@ _TYPES: Final = {
 }  # fmt: skip
 
 
-def _open(path: Path) -> Any:
+def _verified(path: Path) -> Any:
+    verify(path)
     return safe_open(path, framework="numpy")
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cc_ray.errors import StoreError
 from cc_ray.store.artifacts import is_int8, load_model, save_model, scale_of, set_scale
 from cc_ray.store.layout import Layout
+from cc_ray.store.tables import Store
 from cc_ray.store.weights import METADATA_KEY
 
 
@@ -25,6 +26,11 @@ def build() -> nn.Module:
 
 def inputs() -> Tensor:
     return torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(autouse=True)
+def _store(tmp_path: Path) -> None:
+    Store(tmp_path, create=True)
 
 
 def returns(layout: Layout, model: nn.Module, base: nn.Module) -> nn.Module:
@@ -63,7 +69,8 @@ def test_the_name_is_the_digest_of_the_bytes_and_equal_models_share_it(tmp_path:
     assert one == two
     content = Layout(tmp_path).artifact(one.digest).read_bytes()
     assert hashlib.sha256(content).hexdigest() == one.digest
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [f"{one.digest}.safetensors"]
+    files = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"store.json", f"{one.digest}.safetensors"}
 
 
 def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
@@ -296,7 +303,7 @@ def test_a_disk_that_refuses_is_told_and_leaves_nothing(tmp_path: Path, monkeypa
 
     with pytest.raises(StoreError, match=r"No space left on device\. Nothing was saved"):
         save_model(Layout(tmp_path), build())
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["store.json"]
 
 
 def test_a_root_that_is_a_file_is_told(tmp_path: Path) -> None:
