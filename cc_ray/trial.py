@@ -27,7 +27,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cc_ray.compress import Context, Finding, apply_step
-from cc_ray.errors import CcRayError, ModelNotFoundError, StoppedEarlyError, TrialFailedError
+from cc_ray.errors import (
+    CcRayError,
+    ModelNotFoundError,
+    StoppedEarlyError,
+    StoreUnavailableError,
+    TrialFailedError,
+)
 from cc_ray.evaluate import Examiner, measure, measure_latency, metric_definitions
 from cc_ray.evaluate.predictions import Predictions, with_divergences
 from cc_ray.recipe import Recipe, canonical_json, step_name, trial_id
@@ -82,6 +88,7 @@ def run_trial(store: Store, task: Task, recipe: Recipe, *, study_id: str = "") -
 
     Raises:
         TrialFailedError: If a step raises. What came before it stays in the store.
+        StoreUnavailableError: If the store stays away or its disk is full; here and below.
     """
     ensure_task(store, task)
     results = []
@@ -200,6 +207,9 @@ class _Job:
             published = work()
         except StoppedEarlyError as error:
             self._record("stopped", started_at, time.perf_counter() - start, error.reason)
+            raise
+        except StoreUnavailableError:
+            # No fault of the recipe, and there is nowhere to write it down.
             raise
         except Exception as error:  # An operation may raise anything: it fails this step, and the tables say why.
             self._record("failed", started_at, time.perf_counter() - start, _one_line(error))

@@ -6,8 +6,10 @@ import logging
 import os
 import secrets
 import socket
+import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import ray
@@ -16,6 +18,13 @@ from cc_ray.errors import CcRayError
 
 _ANSWER_S: Final = 5.0
 """How long the head of a cluster may take to accept a connection."""
+_WATCH_S: Final = 2.0
+"""Time between two looks at the head."""
+_RECONNECT: Final = "RAY_gcs_rpc_server_reconnect_timeout_s"
+_RECONNECT_S: Final = 60.0
+"""Ray's own patience with a head that does not answer, by default; it then ends this process."""
+_BEFORE_RAY_S: Final = 10.0
+"""How much earlier this process ends by itself."""
 _STORE_BYTES: Final = 128 * 2**20
 """Object store of our own cluster: only small messages pass through it, models go by way of the store folder."""
 
@@ -39,7 +48,8 @@ def connected(address: str | None = None) -> Iterator[Mapping[str, float]]:
         return
     connect(address)
     try:
-        yield _checked(ray.cluster_resources())
+        with _watched():
+            yield _checked(ray.cluster_resources())
     finally:
         ray.shutdown()
 
@@ -72,6 +82,36 @@ def _refuse_silent(address: str) -> None:
         raise CcRayError(
             f"no Ray cluster at '{address}': {error.strerror or error}. Name the one that `ray start --head` printed."
         ) from error
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """End this process with a word of what to do where the head of the cluster is lost.
+
+    Calls of Ray wait for the head and cannot be interrupted; Ray itself ends the process at last, without such a word.
+    """
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    over = threading.Event()
+    watch = threading.Thread(target=_watch, args=(host.strip("[]"), int(port), over), daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _watch(host: str, port: int, over: threading.Event) -> None:
+    patience_s = float(os.environ.get(_RECONNECT, _RECONNECT_S)) - _BEFORE_RAY_S
+    seen = time.monotonic()
+    while not over.wait(_WATCH_S):
+        # A machine that is gone says nothing, one whose Ray has ended refuses.
+        with suppress(OSError), socket.create_connection((host, port), timeout=_ANSWER_S):
+            seen = time.monotonic()
+        if time.monotonic() - seen > patience_s and not over.is_set():
+            lost = f"error: the head of the Ray cluster at '{host}:{port}' has not answered for {patience_s:g} s. "
+            told = "What is in the store stays: start the cluster again and run the same command, which goes on.\n"
+            os.write(2, (lost + told).encode())
+            os._exit(2)
 
 
 def _keep_to_ourselves() -> None:

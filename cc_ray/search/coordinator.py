@@ -9,8 +9,9 @@ from typing import Any
 
 from ray import tune
 
-from cc_ray.errors import CcRayError
+from cc_ray.errors import StoreUnavailableError
 from cc_ray.recipe import Recipe
+from cc_ray.search.scatter import one_line
 from cc_ray.search.steps import Chain, Job, Outcome, complete
 
 
@@ -19,9 +20,9 @@ def coordinate(config: Mapping[str, Any], job: Job) -> None:
     recipe, contest = Recipe.from_json(json.loads(config["recipe"])), None if config["lasting"] else job.contest
     try:
         chain = complete(replace(job, recipe=recipe, contest=contest))
-    except CcRayError as error:
-        chain = Chain(0, 0, Outcome("", " ".join(str(error).split())))
+    except Exception as error:  # Whatever it is, the trial's row tells of it: Tune would only count it.
+        chain = Chain(0, 0, Outcome("", one_line(error), unavailable=isinstance(error, StoreUnavailableError)))
     failure = chain.failure or Outcome()
     spent = {"cpu_s": chain.cpu_s, "gpu_s": chain.gpu_s}
-    told = {"failed_step": failure.failed_step, "reason": failure.reason, "stopped": failure.stopped}
+    told = {name: getattr(failure, name) for name in ("failed_step", "reason", "stopped", "unavailable")}
     tune.report({"made": chain.made, "reused": chain.reused, **spent, **told})

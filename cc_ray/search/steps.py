@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import ray
 from ray import ObjectRef
 from ray.actor import ActorHandle
-from ray.exceptions import ActorDiedError, ObjectLostError, RayActorError, RayError
+from ray.exceptions import ActorDiedError, ObjectLostError, OutOfMemoryError, RayActorError, RayError, RayTaskError
 
-from cc_ray.errors import CcRayError, StoppedEarlyError, TrialFailedError
+from cc_ray.errors import CcRayError, StoppedEarlyError, StoreUnavailableError, TrialFailedError
 from cc_ray.recipe import BASE_STEP, Recipe, identity, step_name
 from cc_ray.reports import Report
 from cc_ray.resources import Resources
@@ -44,6 +44,10 @@ _RETRIES: Final = 3
 """A task whose worker or node dies is run again so many times."""
 _PATIENCE: Final = 10
 """An actor that is lost is asked again so many times."""
+_MEMORY: Final = (
+    "Where steps need more memory than there is, let them ask for theirs by `resources` of the search space "
+    "(`memory_bytes`), so that fewer run at once, or add a larger machine."
+)
 _SESSIONS: Final = 8
 """Failures and new models of so many sessions are remembered."""
 _ANSWER_S: Final = 30.0
@@ -98,6 +102,8 @@ class Outcome:
     """How long it took, where it was executed."""
     stopped: str = ""
     """The model whose step was stopped early; empty where it failed."""
+    unavailable: bool = False
+    """It failed because the store could not be used, which is no fault of the recipe."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,7 @@ def complete(job: Job) -> Chain:
     """Have every model of a recipe made, measured and timed; return when all is in the store or a step failed.
 
     Raises:
+        StoreUnavailableError: If the actor cannot use the store.
         CcRayError: If the cluster keeps losing the work.
     """
     made: dict[tuple[Kind, int], Outcome] = {}
@@ -155,7 +162,11 @@ def complete(job: Job) -> Chain:
             lost = _one_line(error)
             if isinstance(error, ActorDiedError):
                 release_actor(job.root)
-        time.sleep(min(5.0, 0.2 * 2**attempt))
+            time.sleep(min(5.0, 0.2 * 2**attempt))
+        except RayTaskError as error:
+            if isinstance(error.cause, StoreUnavailableError):
+                raise error.cause from None
+            raise
     raise CcRayError(f"the cluster lost the steps of '{job.recipe}' {_PATIENCE} times: {lost}")
 
 
@@ -246,7 +257,7 @@ class Steps:
     """
 
     def __init__(self, root: str) -> None:
-        self._store = Store(root)
+        self._store = Store.known(root)
         self._under_way: dict[_Key, _UnderWay] = {}
         self._failures: OrderedDict[str, dict[_Key, Outcome]] = OrderedDict()
         self._made: OrderedDict[str, list[str]] = OrderedDict()
@@ -264,10 +275,16 @@ class Steps:
                 before = ticket.work if kind == "step" else before
         return tickets
 
-    async def began(self, key: _Key, time_limit_s: float) -> None:
-        """Hear that a worker takes up a piece of work; it is ended after its time."""
+    async def began(self, key: _Key, time_limit_s: float | None) -> None:
+        """Hear that a worker takes up a piece of work; it is ended after its time, or where too many died of it."""
         if under_way := self._under_way.get(key):
-            under_way.let_run(asyncio.get_running_loop().call_later(time_limit_s, self._expire, key, time_limit_s))
+            under_way.attempts += 1
+            if under_way.attempts > 1 + _RETRIES:
+                # Ray itself goes on without end where it was memory that ran out.
+                self._end(key, f"{_RETRIES + 1} workers died of it, one after the other. {_MEMORY}")
+            elif time_limit_s is not None:
+                late = f"it took longer than its limit of {time_limit_s:g} s"
+                under_way.let_run(asyncio.get_running_loop().call_later(time_limit_s, self._end, key, late))
 
     async def report(self, job: Job, contest: Contest, report: Report) -> Decision:
         """Hear what a model under way is worth, and decide whether its step goes on."""
@@ -327,7 +344,7 @@ class Steps:
         try:
             outcome: Outcome = await under_way.task
         except RayError as error:
-            outcome = Outcome(under_way.name, under_way.expired or _one_line(error))
+            outcome = Outcome(under_way.name, under_way.ended or _one_line(error))
         under_way.let_run(None)
         del self._under_way[key]
         kind, model_id = key
@@ -350,9 +367,9 @@ class Steps:
             self._referees[key] = Referee(contest, rows)
         return self._referees[key]
 
-    def _expire(self, key: _Key, time_limit_s: float) -> None:
+    def _end(self, key: _Key, reason: str) -> None:
         if under_way := self._under_way.get(key):
-            under_way.expired = f"it took longer than its limit of {time_limit_s:g} s"
+            under_way.ended = reason
             ray.cancel(under_way.task, force=True)
 
 
@@ -369,7 +386,9 @@ class _UnderWay:
     """Somebody needs it made to the end."""
     timer: asyncio.TimerHandle | None = None
     """Ends it after its time."""
-    expired: str = ""
+    attempts: int = 0
+    """Workers that took it up."""
+    ended: str = ""
     """Why it was ended."""
 
     def let_run(self, timer: asyncio.TimerHandle | None) -> None:
@@ -391,19 +410,22 @@ def _run(job: Job, kind: Kind, index: int, before: Outcome) -> Outcome:
     listening = partial(trial.run_step, listener=reporter.listener if reporter else None)
     run = listening if kind == "step" else trial.run_latency
     _tell_of(job, kind, index)
-    start, held, store = time.perf_counter(), job.asked(kind, index), Store(job.root)
+    start, held, store = time.perf_counter(), job.asked(kind, index), Store.known(job.root)
     try:
-        run(store, task_from_json(dict(job.task)), job.recipe, index, study_id=job.study_id, held=held)
+        try:
+            run(store, task_from_json(dict(job.task)), job.recipe, index, study_id=job.study_id, held=held)
+        finally:
+            if reporter:
+                reporter.publish(store)
     except StoppedEarlyError as error:
         model_id = job.recipe.model_ids(job.task_id)[index]
         return Outcome(step_name(job.recipe), error.reason, time.perf_counter() - start, stopped=model_id)
+    except StoreUnavailableError as error:
+        return Outcome(step_name(job.recipe.prefix(index)), str(error), time.perf_counter() - start, unavailable=True)
     except TrialFailedError as error:
         return Outcome(error.step, error.cause, time.perf_counter() - start)
     except CcRayError as error:
         return Outcome(step_name(job.recipe.prefix(index)), str(error), time.perf_counter() - start)
-    finally:
-        if reporter:
-            reporter.publish(store)
     return Outcome(duration_s=time.perf_counter() - start)
 
 
@@ -431,12 +453,11 @@ def _ask(job: Job, contest: Contest, report: Report) -> Decision:
 
 
 def _tell_of(job: Job, kind: Kind, index: int) -> None:
-    """Have a step ended after its time: whoever hangs cannot see to that itself."""
-    if job.time_limit_s is not None:
-        # Whoever started the actor may be gone: then nobody waits for this.
-        with suppress(ValueError):
-            actor = ray.get_actor(_actor_name(job.root), _NAMESPACE)
-            actor.began.remote((kind, job.recipe.model_ids(job.task_id)[index]), job.time_limit_s)
+    """Tell the actor that a worker takes up a piece of work: who hangs or dies cannot see to its end itself."""
+    # Whoever started the actor may be gone: then nobody waits for this.
+    with suppress(ValueError):
+        actor = ray.get_actor(_actor_name(job.root), _NAMESPACE)
+        actor.began.remote((kind, job.recipe.model_ids(job.task_id)[index]), job.time_limit_s)
 
 
 def _import(task: Mapping[str, Any]) -> None:
@@ -485,4 +506,6 @@ def _outcome(job: Job, ticket: Ticket) -> Outcome:
 
 
 def _one_line(error: Exception) -> str:
+    if isinstance(error, OutOfMemoryError):
+        return f"the memory of its machine ran out. {_MEMORY}"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

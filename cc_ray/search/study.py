@@ -131,8 +131,8 @@ class Study:
 
     def flush(self) -> None:
         """Write the trials' changes since the last time, together: a file for each would be very many."""
-        changes, self._unwritten = self._unwritten, []
-        write_trials(self._store, changes)
+        write_trials(self._store, self._unwritten)
+        self._unwritten = []
 
     def enough(self) -> str | None:
         """Why the study is to stop before all trials ran, if its space says so."""

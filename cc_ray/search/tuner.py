@@ -7,6 +7,7 @@ Coordinators take no CPU and import no torch; the steps are tasks of their own (
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import tempfile
@@ -14,13 +15,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from cc_ray.errors import StoreUnavailableError
 from cc_ray.recipe import Recipe
 from cc_ray.search.agenda import take_stock
 from cc_ray.search.cluster import connected
@@ -42,6 +44,8 @@ OnProgress = Callable[[Progress], None]
 
 _TICK_S: Final = 0.5
 """Time between two calls of `on_progress`."""
+_PATIENCE: Final = 10
+"""A trial whose coordinator is lost, with its node, is begun again so many times."""
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 _SETTINGS: Final = {
     # A trial would write its result in three formats that nobody reads: the store has it.
@@ -80,6 +84,8 @@ def explore(
 
     Raises:
         InvalidRecipeError: If the space holds a recipe that cannot run; nothing has run then.
+        StoreUnavailableError: If the store stays away or its disk is full; the next call goes on, and tries again what
+            needed it.
         CcRayError: If there is no cluster to work on.
     """
     agenda = take_stock(space, store, retry_failed=retry_failed)
@@ -89,8 +95,9 @@ def explore(
     session = _Session(study, store, on_progress or _ignore)
     with session.recorded():
         session.run(address)
+    summary = study.close(session.stopped)
     compact_if_worthwhile(store)
-    return study.close(session.stopped)
+    return summary
 
 
 def coordinators(cpus: int) -> int:
@@ -104,6 +111,8 @@ class _Session:
     def __init__(self, study: Study, store: Store, on_progress: OnProgress) -> None:
         self.study = study
         self.stopped: str | None = None
+        self._unavailable: str | None = None
+        """Why the store could not be used, by this process or by a step."""
         self._store = store
         self._on_progress = on_progress
         self._next_tick = 0.0
@@ -125,7 +134,9 @@ class _Session:
             with self._on_signals():
                 yield
         except BaseException as error:
-            self.study.close(f"{type(error).__name__}: {error}", failed=isinstance(error, Exception))
+            # Whatever ended the session is what is told, even where the store takes no rows of it.
+            with suppress(StoreUnavailableError):
+                self.study.close(f"{type(error).__name__}: {error}", failed=isinstance(error, Exception))
             raise
 
     def run(self, address: str | None) -> None:
@@ -148,6 +159,21 @@ class _Session:
             finally:
                 self._cpus = 0
                 release_actor(self._root)
+        if self._unavailable:
+            raise StoreUnavailableError(self._unavailable)
+
+    def give_up(self, reason: str) -> None:
+        """End, because the store cannot be used; what needed it is for the next session."""
+        self._unavailable = self._unavailable or reason
+        self.stopped = self.stopped or reason
+
+    @contextmanager
+    def needing_store(self) -> Iterator[None]:
+        """Give up where the store cannot be used: an error would reach the user through Tune as a traceback."""
+        try:
+            yield
+        except StoreUnavailableError as error:
+            self.give_up(str(error))
 
     def should_stop(self) -> bool:
         """Whether to end before all trials have; work under way is cancelled then."""
@@ -161,13 +187,14 @@ class _Session:
 
     def tick(self) -> None:
         """Report progress, unless it has been reported a moment ago."""
-        if time.monotonic() >= self._next_tick:
+        if time.monotonic() >= self._next_tick and not self._unavailable:
             ready = 0
             if self._cpus:
                 beat = self._pulse.beat()
                 self.study.learn(beat.made)
                 ready = min(beat.ready, self._cpus)
-            self.study.flush()
+            with self.needing_store():
+                self.study.flush()
             self._on_progress(self.study.progress(ready))
             self._next_tick = time.monotonic() + _TICK_S
 
@@ -202,6 +229,8 @@ class _Session:
         job = Job(self._root, task, self.study.task_id, Recipe(""), *names, self._needs, limit_s, contest)
         width = min(count, coordinators(self._cpus))
         search = _Search(self, sampler)
+        # A coordinator that is lost begins again; Tune would print a traceback.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         with tempfile.TemporaryDirectory(prefix="cc-ray-tune-") as folder, _environment(width):
             tune.Tuner(
                 tune.with_resources(tune.with_parameters(coordinate, job=job), _coordinator_resources()),
@@ -213,7 +242,7 @@ class _Session:
                     storage_path=folder,
                     callbacks=[_Watch(self, search)],
                     stop=_Stop(self),
-                    failure_config=tune.FailureConfig(max_failures=2),
+                    failure_config=tune.FailureConfig(max_failures=_PATIENCE),
                     verbose=0,
                 ),
             ).fit()
@@ -271,14 +300,18 @@ class _Search(_NotRestored, Searcher):  # type: ignore[misc]
         if self._session.stopped:
             return
         recipe = self.recipes.pop(trial_id)
+        if result and result.get("unavailable"):
+            self._session.give_up(result["reason"])
+            return
         if error or not result or "made" not in result:
             chain = Chain(0, 0, Outcome("", "the trial's coordinator was lost several times"))
         else:
             reason, stopped = result["reason"], result["stopped"]
             failure = Outcome(result["failed_step"], reason, stopped=stopped) if reason else None
             chain = Chain(result["made"], result["reused"], failure, result["cpu_s"], result["gpu_s"])
-        values = self._session.study.ended(recipe, chain)
-        self._sampler.tell(recipe, values, stopped=chain.state == "stopped")
+        with self._session.needing_store():
+            values = self._session.study.ended(recipe, chain)
+            self._sampler.tell(recipe, values, stopped=chain.state == "stopped")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save, as above."""
@@ -295,10 +328,12 @@ class _Watch(_NotRestored, tune.Callback):  # type: ignore[misc]
         self._search = search
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._session.study.started(self._search.recipes[trial.trial_id])
+        with self._session.needing_store():
+            self._session.study.started(self._search.recipes[trial.trial_id])
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self._session.tick()
+        with self._session.needing_store():
+            self._session.tick()
 
 
 class _Stop(_NotRestored, tune.Stopper):  # type: ignore[misc]

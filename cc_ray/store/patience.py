@@ -92,7 +92,7 @@ def check_there(layout: Layout) -> None:
 def _is_away(layout: Layout, error: OSError) -> bool:
     if error.errno in _AWAY:
         return True
-    if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+    if error.errno != errno.ENOENT:
         return False
     try:
         check_there(layout)

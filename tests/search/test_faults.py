@@ -1,32 +1,26 @@
 """What a cluster does to a study that runs on it, with real processes: it must end as if nothing had happened."""
 
 import os
-import secrets
 import signal
-import subprocess
-import sys
-import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from cc_ray.search.load import load_space
+from cc_ray.search.records import TrialState, write_trials
+from cc_ray.search.sampling import listed
 from cc_ray.store import Store
+from tests.search.driving import (
+    as_without_fault,
+    driver,
+    driver_environment,
+    finish,
+    space_file,
+    states,
+    wait_for_worker,
+)
 
-SPACE = """
-from cc_ray.search import SearchSpace, choice, optional, recipe, step
-
-def search_space():
-    return SearchSpace(
-        "faults",
-        "digits",
-        [recipe("resnet", [step("fine_tune", epochs=choice(2, 3, 4)), optional(step("calibrate"))]){more}],
-        baselines=False,
-        step_time_limit_s={limit},
-    )
-"""
 FAULTS = '''"""Operations that go wrong.
 
 Source: the ways in which steps have failed.
@@ -76,102 +70,32 @@ class OddError(Operation):
 
     def apply(self, model, context):
         raise Odd(threading.Lock())
+
+
+@operation("hungry")
+class Hungry(Operation):
+    """Takes five gigabytes of memory."""
+
+    def apply(self, model, context):
+        kept = [b"x" * 2**26 for _ in range(80)]
+        time.sleep(60)
+        return model if kept else None
+
+
+@operation("limited")
+class Limited(Operation):
+    """Asks for more memory than its process may have."""
+
+    def apply(self, model, context):
+        return bytearray(2**50)
 '''
-WRONG = ("hangs", "dies", "not_a_number", "odd_error")
+WRONG = ("hangs", "dies", "not_a_number", "odd_error", "limited")
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """Of a driver that knows the operations that go wrong."""
-    info = tmp_path / "plugin" / "faults-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faults\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[cc_ray.operations]\nfaults = faults\n")
-    (info.parent / "faults.py").write_text(FAULTS)
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return {
-        **ours,
-        "PYTHONPATH": str(info.parent),
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-
-
-def space_file(folder: Path, *wrong: str, limit: float | None = None) -> Path:
-    file = folder / "space.py"
-    more = "".join(f", recipe('resnet', [step('{name}'), step('calibrate')])" for name in wrong)
-    file.write_text(SPACE.replace("{more}", more).replace("{limit}", repr(limit)))
-    return file
-
-
-@contextmanager
-def driver(space: Path, store: Store, environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
-    """`cc-ray run` in a session of its own, ended with all that it started."""
-    command = [
-        sys.executable,
-        "-c",
-        "from cc_ray.cli import main; main()",
-        "run",
-        str(space),
-        "--store",
-        str(store.root),
-    ]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    ) as running:
-        try:
-            yield running
-        finally:
-            if running.poll() is None:
-                os.killpg(running.pid, signal.SIGKILL)
-
-
-def finish(space: Path, store: Store, environment: dict[str, str]) -> str:
-    with driver(space, store, environment) as running:
-        said, _ = running.communicate(timeout=240)
-    assert running.returncode == 0, said
-    return str(said)
-
-
-def states(store: Store) -> Counter[str]:
-    rows = store.read("trials").sort_by("at").to_pylist()
-    return Counter({row["trial_id"]: row["state"] for row in rows}.values())
-
-
-def published(store: Store) -> Counter[str]:
-    """Executions that published a model, by model."""
-    rows = store.read("step_runs").to_pylist()
-    return Counter(row["model_id"] for row in rows if row["kind"] == "step" and row["outcome"] == "published")
-
-
-def workers(running: "subprocess.Popen[str]", doing: str) -> list[int]:
-    """Processes below a driver whose title says that they are at some work."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            try:
-                title = (folder / "cmdline").read_bytes().decode(errors="replace")
-                session = os.getsid(int(folder.name))
-            except (OSError, ProcessLookupError):
-                continue
-            if title.startswith(f"ray::{doing}") and session == running.pid:
-                found.append(int(folder.name))
-    return found
-
-
-def wait_for_worker(running: "subprocess.Popen[str]", doing: str) -> int:
-    for _ in range(2400):
-        if found := workers(running, doing):
-            return found[0]
-        assert running.poll() is None, running.stdout and running.stdout.read()
-        time.sleep(0.05)
-    raise AssertionError(f"no worker was ever at '{doing}'")
-
-
-def as_without_fault(store: Store) -> None:
-    assert states(store) == {"finished": 6}
-    assert store.read("models").num_rows == 1 + 6
-    assert set(published(store).values()) == {1}
+    return driver_environment(tmp_path / "plugin", FAULTS)
 
 
 @pytest.mark.slow
@@ -186,6 +110,7 @@ def test_steps_that_go_wrong_fail_their_trials_with_a_reason_and_no_others(
     assert "longer than its limit of 20 s" in reasons["hangs"]
     assert "WorkerCrashed" in reasons["dies"] or "died" in reasons["dies"]
     assert "Odd: " in reasons["odd_error"]
+    assert "MemoryError" in reasons["limited"]
     assert states(digits_store)["finished"] >= 6
     for name, reason in reasons.items():
         assert reason[:60] in said.replace("\n", " "), name
@@ -249,5 +174,44 @@ def test_two_drivers_on_one_store_end_with_the_same_models(
         for running in (first, second):
             said, _ = running.communicate(timeout=300)
             assert running.returncode == 0, said
+
+    as_without_fault(digits_store)
+
+
+def memory_bytes(name: str) -> int:
+    """What the kernel says of the machine's memory."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_step_for_which_memory_runs_out_fails_and_no_other(
+    digits_store: Store, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    total, free = memory_bytes("MemTotal"), memory_bytes("MemAvailable")
+    if free < 9 * 2**30:
+        pytest.skip(f"only {free / 2**30:.1f} GiB of memory are free")
+    allowed = (total - free + 4 * 2**30) / total
+    limits = {"RAY_memory_usage_threshold": f"{allowed:.3f}", "RAY_memory_monitor_refresh_ms": "100"}
+
+    said = finish(space_file(tmp_path, "hungry"), digits_store, {**environment, **limits}, timeout_s=500)
+
+    assert states(digits_store) == {"finished": 6, "failed": 1}
+    (reason,) = {row["reason"] for row in digits_store.read("trials").to_pylist() if row["state"] == "failed"}
+    assert "memory" in reason and "`memory_bytes`" in reason and reason[:60] in said.replace("\n", " ")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_states_end_right_where_another_machine_wrote_them_an_hour_ahead(
+    digits_store: Store, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    space, ahead = space_file(tmp_path), datetime.now(UTC) + timedelta(hours=1)
+    for state in ("pending", "running", "stopped"):
+        known = [(TrialState("faults", recipe, state), ahead) for recipe in listed(load_space(str(space)))]
+        write_trials(digits_store, known)
+
+    finish(space, digits_store, environment)
 
     as_without_fault(digits_store)
