@@ -74,10 +74,10 @@ class OddError(Operation):
 
 @operation("hungry")
 class Hungry(Operation):
-    """Takes five gigabytes of memory."""
+    """Takes seven gigabytes of memory."""
 
     def apply(self, model, context):
-        kept = [b"x" * 2**26 for _ in range(80)]
+        kept = [b"x" * 2**26 for _ in range(112)]
         time.sleep(60)
         return model if kept else None
 
@@ -99,7 +99,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_steps_that_go_wrong_fail_their_trials_with_a_reason_and_no_others(
     digits_store: Store, tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -117,20 +117,20 @@ def test_steps_that_go_wrong_fail_their_trials_with_a_reason_and_no_others(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_a_worker_killed_in_mid_step_costs_a_retry(
     digits_store: Store, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     with driver(space_file(tmp_path), digits_store, environment) as running:
         os.kill(wait_for_worker(running, "step: fine_tune"), signal.SIGKILL)
-        said, _ = running.communicate(timeout=240)
+        said, _ = running.communicate(timeout=500)
 
     assert running.returncode == 0, said
     as_without_fault(digits_store)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_a_killed_driver_is_started_again_and_goes_on(
     digits_store: Store, tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -146,7 +146,7 @@ def test_a_killed_driver_is_started_again_and_goes_on(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_everything_killed_at_once_leaves_nothing_half_and_the_next_run_goes_on(
     digits_store: Store, tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -165,14 +165,14 @@ def test_everything_killed_at_once_leaves_nothing_half_and_the_next_run_goes_on(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_two_drivers_on_one_store_end_with_the_same_models(
     digits_store: Store, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     space = space_file(tmp_path)
     with driver(space, digits_store, environment) as first, driver(space, digits_store, environment) as second:
         for running in (first, second):
-            said, _ = running.communicate(timeout=300)
+            said, _ = running.communicate(timeout=500)
             assert running.returncode == 0, said
 
     as_without_fault(digits_store)
@@ -185,17 +185,17 @@ def memory_bytes(name: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_step_for_which_memory_runs_out_fails_and_no_other(
     digits_store: Store, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     total, free = memory_bytes("MemTotal"), memory_bytes("MemAvailable")
-    if free < 9 * 2**30:
+    if free < 11 * 2**30:
         pytest.skip(f"only {free / 2**30:.1f} GiB of memory are free")
-    allowed = (total - free + 4 * 2**30) / total
+    allowed = (total - free + 5 * 2**30) / total
     limits = {"RAY_memory_usage_threshold": f"{allowed:.3f}", "RAY_memory_monitor_refresh_ms": "100"}
 
-    said = finish(space_file(tmp_path, "hungry"), digits_store, {**environment, **limits}, timeout_s=500)
+    said = finish(space_file(tmp_path, "hungry"), digits_store, {**environment, **limits})
 
     assert states(digits_store) == {"finished": 6, "failed": 1}
     (reason,) = {row["reason"] for row in digits_store.read("trials").to_pylist() if row["state"] == "failed"}
@@ -203,7 +203,7 @@ def test_a_step_for_which_memory_runs_out_fails_and_no_other(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_states_end_right_where_another_machine_wrote_them_an_hour_ahead(
     digits_store: Store, tmp_path: Path, environment: dict[str, str]
 ) -> None:
