@@ -165,7 +165,7 @@ def _explore(space: SearchSpace, folder: Path, *, address: str | None, retry_fai
     answer = compare.recommendations(views, space.objectives, study=summary.study_id, **bounds)
     show_findings_by_check(compare.findings(views))
     show_recommendations(answer, labels_of(compare.models(views)), definitions_of(views), space.objectives)
-    if summary.state == "stopped":
+    if summary.interrupted:
         raise typer.Exit(130)
 
 

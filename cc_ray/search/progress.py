@@ -92,3 +92,5 @@ class StudySummary:
     """Trials of the study that failed, those of earlier sessions included."""
     reason: str = ""
     """Why it stopped."""
+    interrupted: bool = False
+    """Somebody stopped it, by Ctrl-C or SIGTERM; else it ended as its space says."""

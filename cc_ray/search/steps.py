@@ -53,7 +53,10 @@ _SESSIONS: Final = 8
 _ANSWER_S: Final = 30.0
 """A step that has no answer to its report after this time goes on."""
 _LOST: Final = (ObjectLostError, RayActorError)
-"""What is raised when the actor is gone, and with it the tasks that it owned."""
+"""What is raised when the actor is gone, and with it the tasks that it owned.
+
+Where it is gone because memory ran out, calls of it raise the same as a task that is tried no more.
+"""
 
 _actors: dict[str, ActorHandle] = {}
 """Handles of this process, by store. Ray ends an actor when the handle that started it is gone."""
@@ -158,15 +161,15 @@ def complete(job: Job) -> Chain:
             # A step that was ended for others, just when this trial asked for its model, is asked for again.
             if chain.failure is None or chain.failure.stopped in ("", own):
                 return chain
-        except _LOST as error:
+        except (*_LOST, OutOfMemoryError) as error:
             lost = _one_line(error)
             if isinstance(error, ActorDiedError):
                 release_actor(job.root)
-            time.sleep(min(5.0, 0.2 * 2**attempt))
         except RayTaskError as error:
             if isinstance(error.cause, StoreUnavailableError):
                 raise error.cause from None
             raise
+        time.sleep(min(5.0, 0.2 * 2**attempt))
     raise CcRayError(f"the cluster lost the steps of '{job.recipe}' {_PATIENCE} times: {lost}")
 
 

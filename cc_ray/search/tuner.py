@@ -14,15 +14,17 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import ray
 from ray import tune
+from ray.exceptions import OutOfMemoryError
 from ray.tune.search import Searcher
 
-from cc_ray.errors import StoreUnavailableError
+from cc_ray.errors import CcRayError, StoreUnavailableError
 from cc_ray.recipe import Recipe
 from cc_ray.search.agenda import take_stock
 from cc_ray.search.cluster import connected
@@ -95,7 +97,7 @@ def explore(
     session = _Session(study, store, on_progress or _ignore)
     with session.recorded():
         session.run(address)
-    summary = study.close(session.stopped)
+    summary = replace(study.close(session.stopped), interrupted=session.interrupted)
     compact_if_worthwhile(store)
     return summary
 
@@ -111,6 +113,8 @@ class _Session:
     def __init__(self, study: Study, store: Store, on_progress: OnProgress) -> None:
         self.study = study
         self.stopped: str | None = None
+        self.interrupted = False
+        """It was stopped by a signal."""
         self._unavailable: str | None = None
         """Why the store could not be used, by this process or by a step."""
         self._store = store
@@ -228,7 +232,21 @@ class _Session:
         contest, names = contest_of(self.study.agenda.space), (self.study.study_id, self._name)
         job = Job(self._root, task, self.study.task_id, Recipe(""), *names, self._needs, limit_s, contest)
         width = min(count, coordinators(self._cpus))
-        search = _Search(self, sampler)
+        again: list[Recipe] = []
+        for _ in range(_PATIENCE):
+            search = _Search(self, sampler, again)
+            try:
+                self._fit(job, search, count, width)
+            except RuntimeError as error:
+                if not isinstance(error.__cause__, OutOfMemoryError):
+                    raise
+                # Tune knows no coordinator whose memory is taken away, and ends.
+                again, count = list(search.recipes.values()), count - search.ended
+            else:
+                return
+        raise CcRayError(f"the memory of this machine ran out {_PATIENCE} times; run less on it at once.")
+
+    def _fit(self, job: Job, search: _Search, count: int, width: int) -> None:
         # A coordinator that is lost begins again; Tune would print a traceback.
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         with tempfile.TemporaryDirectory(prefix="cc-ray-tune-") as folder, _environment(width):
@@ -268,6 +286,7 @@ class _Session:
 
     def _stop(self, number: int, frame: object) -> None:
         self.stopped = f"stopped by {signal.Signals(number).name}"
+        self.interrupted = True
         signal.signal(number, self._handlers[signal.Signals(number)])
 
 
@@ -281,14 +300,18 @@ class _NotRestored:
 class _Search(_NotRestored, Searcher):  # type: ignore[misc]
     """Gives Tune the recipes of a sampler, and the study the results of Tune's trials."""
 
-    def __init__(self, session: _Session, sampler: Sampler) -> None:
+    def __init__(self, session: _Session, sampler: Sampler, again: Iterable[Recipe]) -> None:
         super().__init__()
         self._session = session
         self._sampler = sampler
+        self._again = iter(again)
+        """Recipes that the sampler gave before."""
         self.recipes: dict[str, Recipe] = {}
+        """Those under way."""
+        self.ended = 0
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        recipe = self._sampler.next()
+        recipe = next(self._again, None) or self._sampler.next()
         if recipe is None:
             return str(Searcher.FINISHED)
         self.recipes[trial_id] = recipe
@@ -300,6 +323,7 @@ class _Search(_NotRestored, Searcher):  # type: ignore[misc]
         if self._session.stopped:
             return
         recipe = self.recipes.pop(trial_id)
+        self.ended += 1
         if result and result.get("unavailable"):
             self._session.give_up(result["reason"])
             return

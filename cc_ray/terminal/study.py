@@ -68,8 +68,8 @@ def show_summary(summary: StudySummary, store: Path) -> None:
     if summary.failures:
         screen.print("What failed is not run again unless asked for: --retry-failed.")
     if summary.state == "stopped":
-        why = f" ({summary.reason})" if summary.reason else ""
-        screen.print(f"Stopped before all trials ended{why}; the same command goes on from here.")
+        goes_on = "the same command goes on from here" if summary.interrupted else "a higher limit goes on from here"
+        screen.print(f"Ended before all trials had ({summary.reason}); {goes_on}.", soft_wrap=True)
 
 
 def show_noise(views: Views, study: str, metrics: Iterable[str], formats: Mapping[str, str]) -> None:

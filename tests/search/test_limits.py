@@ -41,7 +41,7 @@ def test_a_step_that_takes_longer_than_its_limit_fails_and_no_other(digits_store
 def test_a_study_ends_when_its_budget_is_spent_and_says_so(digits_store: Store) -> None:
     spent = explore(space(recipe("resnet", [ROUND]), cpu_hours=1e-6), digits_store)
 
-    assert (spent.state, spent.reason) == ("stopped", "budget of 1e-06 CPU-hours")
+    assert (spent.state, spent.reason, spent.interrupted) == ("stopped", "budget of 1e-06 CPU-hours", False)
     assert spent.progress.cpu_hours > 1e-6
     # What was spent counts in later sessions, too.
     assert explore(space(recipe("resnet", [ROUND]), cpu_hours=1e-6), digits_store).progress.models_done == 0

@@ -184,7 +184,8 @@ space = SearchSpace.from_json(json.loads(sys.argv[2]))
 def tell(progress):
     if progress.models_done:
         print("under way", flush=True)
-print(explore(space, Store(sys.argv[1]), on_progress=tell).state)
+ended = explore(space, Store(sys.argv[1]), on_progress=tell)
+print(ended.state, "by somebody" if ended.interrupted else "")
 """
 
 
@@ -200,7 +201,7 @@ def test_a_signal_stops_cleanly_and_the_next_run_goes_on(digits_store: Store, nu
         said, complained = driver.communicate(timeout=60)
 
     assert driver.returncode == 0
-    assert said.split("\n")[-2] == "stopped" and complained == ""
+    assert said.split("\n")[-2] == "stopped by somebody" and complained == ""
     assert study_states(digits_store) == ["running", "stopped"]
     assert states(digits_store)["stopped"] > 0 and not states(digits_store)["running"]
 
