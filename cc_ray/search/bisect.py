@@ -20,6 +20,7 @@ import ray
 
 from cc_ray.errors import CcRayError, InvalidRecipeError, NotComparableError
 from cc_ray.recipe import Step, canonical_json, identity
+from cc_ray.resources import Resources
 from cc_ray.search.cluster import connected
 from cc_ray.search.scatter import RETRIES, Stop, scatter, stopped_by_signals
 from cc_ray.search.smallest import Found, Set, Verdict, smallest
@@ -55,6 +56,8 @@ class BisectPlan:
     """Number of steps from the base model to the ancestor."""
     units: Units
     budget: int
+    asked: Resources
+    """What measuring a set takes: what the task asks for."""
 
     @property
     def key(self) -> str:
@@ -150,6 +153,7 @@ def plan_bisection(
         from_step=_step_of(stored, parent_id),
         units=units,
         budget=budget,
+        asked=stored.task.resources,
     )
 
 
@@ -237,7 +241,13 @@ class _Session:
         waiting = {self._mixture(each): each for each in sets}
         shared = (str(self._store.root), self._plan.model_id, self._plan.parent_id)
         for done in scatter(
-            _measure_remotely, shared, list(waiting), cpus=cpus, stop=stop, on_tick=lambda: self._tick(len(waiting))
+            _measure_remotely,
+            shared,
+            list(waiting),
+            asked=self._plan.asked,
+            cpus=cpus,
+            stop=stop,
+            on_tick=lambda: self._tick(len(waiting)),
         ):
             if done.lost:
                 raise CcRayError(f"sets of modules could not be measured: {done.lost}")
@@ -288,7 +298,7 @@ def measure(shared: tuple[str, str, str], mixtures: Sequence[Mixture]) -> list[d
 
     use_threads(1)
     mixer = _mixer(*shared)
-    return [_measure_one(Store(shared[0]), mixer, mixture) for mixture in mixtures]
+    return [_measure_one(Store.known(shared[0]), mixer, mixture) for mixture in mixtures]
 
 
 _measure_remotely = ray.remote(num_cpus=1, max_retries=RETRIES)(measure)
@@ -300,7 +310,7 @@ def _mixer(root: str, model_id: str, parent_id: str) -> Mixer:
     from cc_ray.evaluate.recovery import Mixer
     from cc_ray.evaluate.stored_model import StoredModel
 
-    store = Store(root)
+    store = Store.known(root)
     return Mixer(StoredModel.find(store, model_id), StoredModel.find(store, parent_id))
 
 

@@ -54,6 +54,11 @@ def connected(address: str | None = None) -> Iterator[Mapping[str, float]]:
         ray.shutdown()
 
 
+def nodes() -> list[Mapping[str, float]]:
+    """What each node of the cluster has, by resource."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
 def connect(address: str | None = None) -> None:
     """Connect this process to a cluster, as `connected` does, until `ray.shutdown()`.
 

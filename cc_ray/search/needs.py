@@ -71,6 +71,6 @@ def check_nodes(needs: Needs, nodes: Iterable[Mapping[str, float]]) -> None:
             wanted[f"accelerator_type:{asked.accelerator_type}"] = 0.001
         if not any(all(node.get(kind, 0.0) >= amount for kind, amount in wanted.items()) for node in there):
             raise CcRayError(
-                f"'{name}' asks for {asked}, which no node of the cluster has: add one, or ask for less by `resources` "
-                "of the search space."
+                f"'{name}' asks for {asked}, which no node of the cluster has: add one, or let it ask for less by "
+                "`resources` of the search space, the operation or the task."
             )

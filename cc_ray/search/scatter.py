@@ -18,6 +18,9 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from cc_ray.errors import CcRayError
+from cc_ray.resources import Resources
+from cc_ray.search.cluster import nodes
+from cc_ray.search.needs import check_nodes, options
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -106,7 +109,14 @@ class Clock:
 
 
 def scatter(
-    work: Any, shared: object, items: Sequence[Item], *, cpus: int, stop: Stop, on_tick: Callable[[], None]
+    work: Any,
+    shared: object,
+    items: Sequence[Item],
+    *,
+    asked: Resources,
+    cpus: int,
+    stop: Stop,
+    on_tick: Callable[[], None],
 ) -> Iterator[Done[Item, Any]]:
     """Have all items worked on; gives each task as it ends, in no order.
 
@@ -114,12 +124,18 @@ def scatter(
         work: A remote function of `shared` and a list of items; returns a list of results.
         shared: What every task needs to know: plain data.
         items: Pieces of work; neighbours come to one task.
+        asked: What a task holds while it runs.
         cpus: CPUs of the cluster.
         stop: When it has a reason, tasks under way are cancelled and nothing more is given.
         on_tick: Called about twice a second, from this thread.
+
+    Raises:
+        CcRayError: If no node of the cluster has what a task asks for.
     """
     stop.listen()
-    running = {work.remote(shared, chunk): chunk for chunk in chunks(items, cpus)}
+    check_nodes({"a measurement": asked}, nodes())
+    send = work.options(**options(asked)).remote
+    running = {send(shared, chunk): chunk for chunk in chunks(items, cpus)}
     try:
         while running and not stop.reason:
             ended, _ = ray.wait(list(running), timeout=_TICK_S)

@@ -17,6 +17,7 @@ import ray
 from cc_ray.compare.layers.sensitivity import LEVELS
 from cc_ray.errors import InvalidRecipeError
 from cc_ray.recipe import Step
+from cc_ray.resources import Resources
 from cc_ray.search.cluster import connected
 from cc_ray.search.scatter import RETRIES, Clock, Pace, Stop, one_line, scatter, stopped_by_signals
 from cc_ray.store import Store
@@ -52,6 +53,8 @@ class ProbePlan:
     """The metric to look at."""
     probes: tuple[Probe, ...]
     """Every layer at every level, layer by layer."""
+    asked: Resources
+    """What measuring them takes: what the operation asks for, else the task."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,8 @@ def plan_probes(
         for layer, include in layers.items()
         for step in steps
     )
-    return ProbePlan(model_id, operation, name, probes[0].others, values, tuple(layers), metric, probes)
+    asked = kind.resources or stored.task.resources
+    return ProbePlan(model_id, operation, name, probes[0].others, values, tuple(layers), metric, probes, asked)
 
 
 def level_parameter(kind: type[Operation], wanted: str | None = None) -> str | None:
@@ -202,9 +206,8 @@ class _Session:
 
     def run(self, cpus: int, stop: Stop) -> None:
         shared = (str(self._store.root), self._plan.model_id)
-        for done in scatter(
-            _measure_remotely, shared, list(self.missing.values()), cpus=cpus, stop=stop, on_tick=self._tick
-        ):
+        probes, asked = list(self.missing.values()), self._plan.asked
+        for done in scatter(_measure_remotely, shared, probes, asked=asked, cpus=cpus, stop=stop, on_tick=self._tick):
             reasons = done.results or [done.lost] * len(done.items)
             for probe, reason in zip(done.items, reasons, strict=True):
                 if reason and not self._store.has(KIND, probe.key):
@@ -244,7 +247,7 @@ def measure(shared: tuple[str, str], probes: Sequence[Probe]) -> list[str]:
 
     use_threads(1)
     bench = _bench(*shared)
-    return [_measure_one(Store(shared[0]), bench, probe) for probe in probes]
+    return [_measure_one(Store.known(shared[0]), bench, probe) for probe in probes]
 
 
 _measure_remotely = ray.remote(num_cpus=1, max_retries=RETRIES)(measure)
@@ -256,7 +259,7 @@ def _bench(root: str, model_id: str) -> Bench:
     from cc_ray.evaluate.sensitivity import Bench
     from cc_ray.evaluate.stored_model import StoredModel
 
-    return Bench(StoredModel.find(Store(root), model_id))
+    return Bench(StoredModel.find(Store.known(root), model_id))
 
 
 def _measure_one(store: Store, bench: Bench, probe: Probe) -> str:

@@ -27,7 +27,7 @@ from ray.tune.search import Searcher
 from cc_ray.errors import CcRayError, StoreUnavailableError
 from cc_ray.recipe import Recipe
 from cc_ray.search.agenda import take_stock
-from cc_ray.search.cluster import connected
+from cc_ray.search.cluster import connected, nodes
 from cc_ray.search.coordinator import coordinate
 from cc_ray.search.early_stopping import contest_of
 from cc_ray.search.matching import answers_for
@@ -153,7 +153,7 @@ class _Session:
         with connected(address) as resources:
             self.study.resources = resources
             self._listen()
-            check_nodes(self._needs, (node["Resources"] for node in ray.nodes() if node["Alive"]))
+            check_nodes(self._needs, nodes())
             self._cpus = int(resources["CPU"])
             # Started here, the actor lives as long as this process wants it.
             steps_actor(self._root)

@@ -13,6 +13,7 @@ from cc_ray import cli, compare
 from cc_ray.compress import operations, validated_recipe
 from cc_ray.compress.magnitude_pruning import MagnitudePruning
 from cc_ray.errors import (
+    CcRayError,
     InvalidRecipeError,
     ModelNotFoundError,
     NotApplicableError,
@@ -22,6 +23,7 @@ from cc_ray.errors import (
 from cc_ray.evaluate.sensitivity import Bench
 from cc_ray.evaluate.stored_model import StoredModel
 from cc_ray.recipe import Recipe, Step
+from cc_ray.resources import Resources
 from cc_ray.search.sensitivity import ProbePlan, ProbeProgress, level_parameter, measure, plan_probes, run_probes
 from cc_ray.store import Store
 from cc_ray.tasks.digits import Digits
@@ -105,6 +107,18 @@ def test_ctrl_c_keeps_what_is_done_and_the_next_run_goes_on(digits_store: Store)
     assert signal.getsignal(signal.SIGINT) is before
     rest = run_probes(plan, digits_store)
     assert rest.measured + rest.reused == len(plan.probes) and rest.reused >= stopped.measured
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_measurement_holds_what_the_operation_or_the_task_asks_for(
+    digits_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Digits, "resources", Resources(cpus=2))
+    assert planned(digits_store, 0.5).asked == Resources(cpus=2)
+    monkeypatch.setattr(MagnitudePruning, "resources", Resources(gpus=1))
+
+    with pytest.raises(CcRayError, match="asks for 1 CPU, 1 GPU, which no node of the cluster has"):
+        run_probes(planned(digits_store, 0.5), digits_store)
 
 
 def test_a_layer_that_the_operation_cannot_compress_alone_says_why(digits_store: Store) -> None:
