@@ -40,7 +40,7 @@ from cc_ray.recipe import Recipe, canonical_json, step_name, trial_id
 from cc_ray.reports import Listener
 from cc_ray.resources import Resources
 from cc_ray.store import Store, artifacts
-from cc_ray.store.layout import Layout
+from cc_ray.store.layout import Draft
 from cc_ray.store.weights import read_weights
 from cc_ray.tasks import SPLITS, Data, Split, Task, splits_used, task_from_json, use_threads
 
@@ -263,8 +263,8 @@ class _Job:
     def _examiner(self) -> Examiner | None:
         if self.listener is None:
             return None
-        parent = self.store.layout.artifact(_model_row(self.store, self.model_ids[-2])["artifact"])
-        return Examiner(self.task, self.listener, parent.stat().st_size)
+        parent = _model_row(self.store, self.model_ids[-2])["artifact"]
+        return Examiner(self.task, self.listener, self.store.layout.artifact_bytes(parent) or 0)
 
     def _saved(
         self, model: nn.Module, examiner: Examiner | None
@@ -275,9 +275,9 @@ class _Job:
             artifact = artifacts.save_model(layout, model)
             return artifact, artifacts.load_model(layout, artifact.digest, untrained), None
         # Of what is ended on the ladder no file is left.
-        layout.partial.mkdir(parents=True, exist_ok=True)
+        layout.make(layout.partial)
         with tempfile.TemporaryDirectory(dir=layout.partial) as folder:
-            draft = Layout(Path(folder))
+            draft = Draft(Path(folder))
             artifact = artifacts.save_model(draft, model)
             loaded = artifacts.load_model(draft, artifact.digest, untrained)
             predictions = examiner.climb(loaded, artifact.size_bytes)

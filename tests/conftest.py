@@ -4,11 +4,13 @@ import logging
 import os
 import secrets
 import shutil
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ray
+from moto.server import ThreadedMotoServer
 
 from cc_ray.recipe import Recipe
 from cc_ray.store import Store
@@ -34,13 +36,50 @@ def ray_cluster() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def _object_store() -> Iterator[str]:
+    """Address of an S3-compatible server on this machine."""
+    logging.getLogger("werkzeug").disabled = True
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket_url(_object_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of a new bucket, which this process and those that it starts may use."""
+    name = f"bucket-{secrets.token_hex(8)}"
+    settings = {
+        "AWS_ENDPOINT_URL": _object_store,
+        "AWS_ACCESS_KEY_ID": "tester",
+        "AWS_SECRET_ACCESS_KEY": "secret of the tester",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "CC_RAY_CACHE": str(tmp_path / "cache"),
+    }
+    for key, value in settings.items():
+        monkeypatch.setenv(key, value)
+    urllib.request.urlopen(urllib.request.Request(f"{_object_store}/{name}", method="PUT")).close()
+    return f"s3://{name}"
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where a store can be: its contract is the same for each."""
+    if request.param == "folder":
+        return tmp_path / "store"
+    return f"{request.getfixturevalue('bucket_url')}/some/store"
+
+
+@pytest.fixture(scope="session")
 def _bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from cc_ray.tasks.digits import Digits
     from cc_ray.trial import run_trial
 
     store = Store(tmp_path_factory.mktemp("bases") / "store", create=True)
     run_trial(store, Digits(), Recipe("resnet"))
-    return store.root
+    return store.layout.root
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ HOMES = {
     "torch_pruning": {"work"},
     "transformers": {"work"},
     "duckdb": {"questions"},
+    "obstore": {"storage"},
     "numba": {"words"},
     "typer": {"entry"},
     "rich": {"entry"},

@@ -21,7 +21,7 @@ from tests.compare.small import START, add_model, new_store
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_store(tmp_path_factory.mktemp("cli") / "store", models=14, instances=300).root
+    return make_store(tmp_path_factory.mktemp("cli") / "store", models=14, instances=300).layout.root
 
 
 def cc_ray(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -351,7 +351,7 @@ def test_sql_is_explained_without_being_asked(
 def test_a_compacted_store_answers_as_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    root = make_store(tmp_path / "store", models=5, instances=50).root
+    root = make_store(tmp_path / "store", models=5, instances=50).layout.root
     cc_ray(monkeypatch, "models", "--store", root, "--format", "csv")
     before = capfd.readouterr().out
 

@@ -19,7 +19,7 @@ from tests.benchmarks.make_store import make_store
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_store(tmp_path_factory.mktemp("notebook") / "store", models=12, instances=200).root
+    return make_store(tmp_path_factory.mktemp("notebook") / "store", models=12, instances=200).layout.root
 
 
 def test_answers_are_arrow_tables(root: Path) -> None:

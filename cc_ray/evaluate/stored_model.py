@@ -39,7 +39,7 @@ class StoredModel:
         """
         rows = store.read("models", keys={"step": model_id}).to_pylist()
         row = next((row for row in rows if row["model_id"] == model_id), None)
-        if row is None or not store.layout.artifact(row["artifact"]).exists():
+        if row is None or store.layout.artifact_bytes(row["artifact"]) is None:
             raise ModelNotFoundError(
                 f"{store.root} holds no weights of a model '{model_id}': only what CC-Ray made can be taken apart."
             )

@@ -18,7 +18,7 @@ from cc_ray.evaluate.metrics import metrics
 from cc_ray.imports.reading import ResultFileError
 from cc_ray.store import Store
 from cc_ray.store.artifacts import save_model
-from cc_ray.store.layout import Layout
+from cc_ray.store.layout import Draft
 from cc_ray.store.weights import Weight, read_weights
 
 METRICS: Final = ("size_bytes", "num_parameters", "num_nonzero_parameters", "sparsity", "effective_bits")
@@ -83,7 +83,7 @@ def measure(store: Store, model: nn.Module, *, parent: str | None, save: bool) -
         StoreError: If the weights are of a kind that a model file cannot hold.
     """
     with tempfile.TemporaryDirectory() as folder:
-        layout = store.layout if save else Layout(Path(folder))
+        layout = store.layout if save else Draft(Path(folder))
         artifact = save_model(layout, model)
         parent_weights = _weights(store, parent) if parent else None
         found = tuple(layers(model, read_weights(layout, artifact.digest), parent_weights))
@@ -100,7 +100,7 @@ def _weights(store: Store, digest: str) -> Mapping[str, Weight] | None:
         return read_weights(store.layout, digest)
     except StoreError:
         # Most models made elsewhere come without a file.
-        if store.layout.artifact(digest).exists():
+        if store.layout.artifact_bytes(digest) is not None:
             raise
         return None
 

@@ -179,5 +179,4 @@ def _wall_s(by_operation: Iterable[OperationPlan], untimed: int, seen: _Seen) ->
 
 
 def _bytes(store: Store, model_id: str, artifact: str) -> int:
-    saved = store.layout.artifact(artifact)
-    return store.size_bytes("step", model_id) + (saved.stat().st_size if saved.exists() else 0)
+    return store.size_bytes("step", model_id) + (store.layout.artifact_bytes(artifact) or 0)

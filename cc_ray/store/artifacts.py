@@ -36,7 +36,7 @@ from cc_ray.store.encoding import (
     size_bytes,
 )
 from cc_ray.store.layout import Layout, sync_folder
-from cc_ray.store.patience import check_there, patiently
+from cc_ray.store.patience import patiently
 from cc_ray.store.weights import FORMAT, METADATA_KEY, ArtifactFile, Header, verify
 
 SCALE_SUFFIX: Final = "_quantization_scale"
@@ -68,7 +68,7 @@ def save_model(layout: Layout, model: nn.Module) -> Artifact:
 
     Raises:
         StoreError: If a tensor is of a kind that the file cannot hold.
-        StoreUnavailableError: If the store stays away, or the disk refuses.
+        StoreUnavailableError: If the store stays away, or the disk or the object store refuses.
     """
     header, tensors = _encoded(model)
     flat = {
@@ -86,12 +86,12 @@ def save_model(layout: Layout, model: nn.Module) -> Artifact:
 
 
 def move_model(digest: str, source: Layout, target: Layout) -> None:
-    """Move a saved model from one folder to another on the same file system; a whole one there stays."""
-    file = target.artifact(digest)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if not _is_whole(file):
-        os.replace(source.artifact(digest), file)
-        sync_folder(file.parent)
+    """Move a saved model from one folder to another on the same file system; a whole one there stays.
+
+    Raises:
+        StoreUnavailableError: If the store stays away, or the disk or the object store refuses.
+    """
+    patiently(target, partial(_name, source.artifact(digest), digest, target))
 
 
 def load_model(layout: Layout, digest: str, model: nn.Module) -> nn.Module:
@@ -215,7 +215,7 @@ def _groups(model: nn.Module) -> dict[str, int]:
 
 def _write(layout: Layout, tensors: Mapping[str, Array], metadata: dict[str, str]) -> tuple[str, int]:
     """Write a model's file; returns its digest and its length in bytes."""
-    check_there(layout)
+    layout.check_there()
     growing = layout.partial / f"{uuid.uuid4().hex}.safetensors"
     try:
         layout.make(growing.parent)
@@ -235,13 +235,18 @@ def _publish(growing: Path, layout: Layout) -> str:
     with growing.open("rb+") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
+    _name(growing, digest, layout)
+    return digest
+
+
+def _name(finished: Path, digest: str, layout: Layout) -> None:
     target = layout.artifact(digest)
     layout.make(target.parent)
     if not _is_whole(target):
-        check_there(layout)
-        os.replace(growing, target)
+        layout.check_there()
+        layout.share(finished, digest)
+        os.replace(finished, target)
         sync_folder(target.parent)
-    return digest
 
 
 def _is_whole(target: Path) -> bool:

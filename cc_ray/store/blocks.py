@@ -52,15 +52,15 @@ def open_blocks(layout: Layout, digest: str) -> Iterator[BlockFile]:
         os.close(handle)
 
 
-def verify_all(paths: Iterable[Path]) -> None:
-    """Verify model files side by side; what is damaged or missing is told when it is opened."""
+def verify_all(layout: Layout, digests: Iterable[str]) -> None:
+    """Fetch and verify model files side by side; what is damaged or missing is told when it is opened."""
 
-    def one(path: Path) -> None:
+    def one(digest: str) -> None:
         with suppress(OSError):
-            verify(path)
+            verify(layout.fetched(digest))
 
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(one, dict.fromkeys(paths)))
+        list(pool.map(one, dict.fromkeys(digests)))
 
 
 class BlockFile:

@@ -12,15 +12,11 @@ Contract, whatever happens (`README.md` beside this file says why it holds):
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,9 +25,10 @@ import pyarrow.parquet as pq
 
 from cc_ray.errors import StoreError
 from cc_ray.schema import BATCHES, Table
-from cc_ray.store.layout import COMPACTED, Layout, sync_folder
+from cc_ray.store.folder import size_bytes
+from cc_ray.store.layout import Layout
 from cc_ray.store.parquet import Writer, is_narrow, narrowed, pieces
-from cc_ray.store.patience import check_there
+from cc_ray.store.place import Place
 from cc_ray.store.segments import (
     KEYS,
     Index,
@@ -39,7 +36,6 @@ from cc_ray.store.segments import (
     Segment,
     index,
     read_manifest,
-    replace_file,
     replace_manifest,
 )
 from cc_ray.store.tables import Store
@@ -113,15 +109,17 @@ def compact(store: Store, *, keep_s: float = GRACE_S, on_progress: OnProgress | 
     started = time.monotonic()
     moved = removed = 0
     try:
-        with _alone(store.layout) as alone:
+        with store.place.alone() as alone:
             if alone:
                 store.lift()
-                _forget_what_never_counted(store.layout)
+                _forget_what_never_counted(store.place)
                 moved = sum(_compact_kind(store, kind, on_progress or _silent) for kind in BATCHES)
-                removed = _remove_what_is_due(store.layout, keep_s)
+                removed = _remove_what_is_due(store.place, keep_s)
+    except _OvertakenError:
+        alone = False
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"cannot compact the store {store.root}: {error}. Nothing was lost.") from error
-    segments = len(read_manifest(store.layout).segments)
+    segments = len(read_manifest(store.place).segments)
     return Compacted(moved, segments, removed, time.monotonic() - started, busy=not alone)
 
 
@@ -143,25 +141,15 @@ def compact_if_worthwhile(
         StoreError: As `compact` does.
     """
     published = sum(len(store.keys(kind)) for kind in BATCHES)
-    moved = sum(segment.batches for segment in read_manifest(store.layout).segments)
-    due = any(time.time() - retired.at > keep_s for retired in _read_retired(store.layout)[:1])
+    moved = sum(segment.batches for segment in read_manifest(store.place).segments)
+    due = any(time.time() - retired.at > keep_s for retired in _read_retired(store.place)[:1])
     if published - moved <= more_than and not due:
         return None
     return compact(store, keep_s=keep_s, on_progress=on_progress)
 
 
-@contextmanager
-def _alone(layout: Layout) -> Iterator[bool]:
-    check_there(layout)
-    layout.make(layout.segments)
-    with layout.lock.open("w") as file:
-        try:
-            # The kernel frees it when the process ends, however it ends.
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+class _OvertakenError(Exception):
+    """Took so long that another compaction has begun: what this one would do next could undo what that one does."""
 
 
 def _silent(progress: Progress) -> None:
@@ -184,11 +172,11 @@ class _Merge:
 def _compact_kind(store: Store, kind: str, tell: OnProgress) -> int:
     moved = 0
     for narrow, keys in _portions(store, kind):
-        manifest = read_manifest(store.layout)
-        size = sum(_size(store.layout.batch(kind, key)) for key in keys)
+        manifest = read_manifest(store.place)
+        size = sum(size_bytes(store.layout.batch(kind, key)) for key in keys)
         merge = _Merge(kind, narrow, keys, tuple(_small_enough(manifest, kind, narrow, size)))
-        segment = _write_segment(store.layout, merge, tell)
-        _publish(store.layout, manifest, merge, segment)
+        segment = _write_segment(store.place, merge, tell)
+        _publish(store.place, manifest, merge, segment)
         moved += len(keys)
     return moved
 
@@ -197,10 +185,14 @@ def _portions(store: Store, kind: str) -> list[tuple[bool, tuple[str, ...]]]:
     """Batches to merge at once: with the same narrow columns, and not more than fill a segment."""
     portions: list[tuple[bool, list[str]]] = []
     last: dict[bool, tuple[list[str], int]] = {}
-    for key in store.loose(kind):
+    loose = store.loose(kind)
+    store.place.bring(
+        store.layout.batch(kind, key) / f"{table.name}.parquet" for key in loose for table in BATCHES[kind]
+    )
+    for key in loose:
         folder = store.layout.batch(kind, key)
         narrow = any(is_narrow(folder / f"{table.name}.parquet", table) for table in BATCHES[kind])
-        size = _size(folder)
+        size = size_bytes(folder)
         keys, total = last.get(narrow, ([], FULL_BYTES))
         if total + size > FULL_BYTES:
             keys, total = [], 0
@@ -218,10 +210,6 @@ def _small_enough(manifest: Manifest, kind: str, narrow: bool, size: int) -> Ite
             return
         size += segment.size_bytes
         yield segment
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.glob("*.parquet"))
 
 
 # --- How a segment is written.
@@ -245,11 +233,16 @@ class _Stream:
             yield piece
 
 
-def _write_segment(layout: Layout, merge: _Merge, tell: OnProgress) -> Segment:
-    segment_id = uuid.uuid4().hex
+def _write_segment(place: Place, merge: _Merge, tell: OnProgress) -> Segment:
+    layout, segment_id = place.layout, uuid.uuid4().hex
     growing = layout.partial / segment_id
     layout.make(growing)
-    indices = {segment: index(layout, segment) for segment in merge.segments}
+    indices = {segment: index(place, segment) for segment in merge.segments}
+    place.bring(
+        layout.segment(merge.kind, segment.id) / f"{table.name}.parquet"
+        for segment in merge.segments
+        for table in BATCHES[merge.kind]
+    )
     holders: dict[str, Segment | None] = {key: holder for holder in indices for key in indices[holder].positions}
     # In the order of keys: rows of one model stay together and a row group spans few models, however often merged.
     keys = sorted({**holders, **dict.fromkeys(merge.keys)})
@@ -263,12 +256,9 @@ def _write_segment(layout: Layout, merge: _Merge, tell: OnProgress) -> Segment:
                 if done % 64 == 0 or done == len(keys):
                     tell(Progress(merge.kind, table.name, done, len(keys)))
     _write_keys(layout, merge, keys, indices, counts, growing / f"{KEYS}.parquet")
-    sync_folder(growing)
-    target = layout.segment(merge.kind, segment_id)
-    layout.make(target.parent)
-    growing.rename(target)
-    sync_folder(target.parent)
-    return Segment(segment_id, merge.kind, len(keys), _size(target), merge.narrow)
+    size = size_bytes(growing)
+    place.add_segment(growing, merge.kind, segment_id)
+    return Segment(segment_id, merge.kind, len(keys), size, merge.narrow)
 
 
 class _Sources:
@@ -308,7 +298,7 @@ def _write_keys(
     path: Path,
 ) -> None:
     sizes = {key: found.sizes_bytes[at] for found in indices.values() for key, at in found.positions.items()}
-    sizes |= {key: _size(layout.batch(merge.kind, key)) for key in merge.keys}
+    sizes |= {key: size_bytes(layout.batch(merge.kind, key)) for key in merge.keys}
     columns: dict[str, Any] = {"key": pa.array(keys, pa.string()), "size_bytes": [sizes[key] for key in keys]}
     columns |= {f"{name}_rows": pa.array(rows, pa.int64()) for name, rows in counts.items()}
     with path.open("wb") as file:
@@ -320,72 +310,66 @@ def _write_keys(
 # --- How it comes to count, and how what it replaces goes.
 
 
-def _publish(layout: Layout, manifest: Manifest, merge: _Merge, segment: Segment) -> None:
+def _publish(place: Place, manifest: Manifest, merge: _Merge, segment: Segment) -> None:
     gone = tuple(old.id for old in merge.segments)
     retired = Retired(time.time(), merge.kind, segment.id, gone, merge.keys)
     # Noted before: what is noted and never came to count is forgotten, what counts and was not noted would stay.
-    _replace_retired(layout, [*_read_retired(layout), retired])
-    replace_manifest(layout, Manifest((*(old for old in manifest.segments if old not in merge.segments), segment)))
+    _replace_retired(place, lambda noted: [*noted, retired])
+    kept = tuple(old for old in manifest.segments if old not in merge.segments)
+    if not replace_manifest(place, replace(manifest, segments=(*kept, segment))):
+        raise _OvertakenError
 
 
-def _forget_what_never_counted(layout: Layout) -> None:
+def _forget_what_never_counted(place: Place) -> None:
     """Of a compaction that was killed before its segment counted."""
-    noted = _read_retired(layout)
-    counted = {segment.id for segment in read_manifest(layout).segments}
+    noted = _read_retired(place)
+    counted = {segment.id for segment in read_manifest(place).segments}
     if noted and noted[-1].by not in counted:
-        _replace_retired(layout, noted[:-1])
+        _replace_retired(place, lambda noted: noted[:-1])
 
 
-def _remove_what_is_due(layout: Layout, keep_s: float) -> int:
-    noted = _read_retired(layout)
+def _remove_what_is_due(place: Place, keep_s: float) -> int:
+    noted = _read_retired(place)
     due = [retired for retired in noted if time.time() - retired.at > keep_s]
-    manifest = read_manifest(layout)
+    manifest = read_manifest(place)
     removed = 0
     for retired in due:
-        covered = [index(layout, segment).positions for segment in manifest.of(retired.kind)]
+        covered = [index(place, segment).positions for segment in manifest.of(retired.kind)]
         sure = [key for key in retired.batches if any(key in keys for keys in covered)]
-        removed += _empty([layout.batch(retired.kind, key) for key in sure])
+        removed += place.empty(retired.kind, sure)
     needed = {segment.id for segment in manifest.segments}
     needed |= {name for retired in noted if retired not in due for name in retired.segments}
-    removed += _remove_segments(layout, needed, {name for retired in due for name in retired.segments}, keep_s)
+    removed += _remove_segments(place, needed, {name for retired in due for name in retired.segments}, keep_s)
     if due:
-        _replace_retired(layout, [retired for retired in noted if retired not in due])
+        _replace_retired(place, lambda noted: [retired for retired in noted if retired not in due])
     return removed
 
 
-def _empty(folders: list[Path]) -> int:
-    found = [folder for folder in folders if folder.exists()]
-    for folder in found:
-        (folder / COMPACTED).touch()
-    # A folder that lost its files in a power cut and has no mark yet could be published into again.
-    for folder in found:
-        sync_folder(folder)
-    for folder in found:
-        for file in folder.glob("*.parquet"):
-            file.unlink(missing_ok=True)
+def _remove_segments(place: Place, needed: set[str], due: set[str], keep_s: float) -> int:
+    """Remove segments that were replaced, and those that a killed compaction left."""
+    found = [piece for piece in place.pieces() if piece.id not in needed and (piece.id in due or piece.age_s > keep_s)]
+    for piece in found:
+        place.remove_segment(piece)
     return len(found)
 
 
-def _remove_segments(layout: Layout, needed: set[str], due: set[str], keep_s: float) -> int:
-    """Remove segments that were replaced, and those that a killed compaction left."""
-    removed = 0
-    for folder in layout.segments.glob("*/*"):
-        if folder.name not in needed and (folder.name in due or time.time() - folder.stat().st_mtime > keep_s):
-            shutil.rmtree(folder, ignore_errors=True)
-            removed += 1
-    return removed
-
-
-def _read_retired(layout: Layout) -> list[Retired]:
+def _read_retired(place: Place) -> list[Retired]:
     """In order of time."""
+    return _retired(place)[0]
+
+
+def _retired(place: Place) -> tuple[list[Retired], Any]:
     try:
-        found = json.loads(layout.retired.read_text("utf-8"))
-        return [Retired(**{**each, **{name: tuple(each[name]) for name in ("segments", "batches")}}) for each in found]
+        found, tag = place.read(place.layout.retired)
+        noted = [Retired(**{**each, **{name: tuple(each[name]) for name in ("segments", "batches")}}) for each in found]
+        return noted, tag
     except FileNotFoundError:
-        return []
+        return [], None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{layout.retired} cannot be read: {error}.") from error
+        raise StoreError(f"{place.layout.retired} cannot be read: {error}.") from error
 
 
-def _replace_retired(layout: Layout, noted: list[Retired]) -> None:
-    replace_file(layout, layout.retired, [asdict(retired) for retired in noted])
+def _replace_retired(place: Place, change: Callable[[list[Retired]], list[Retired]]) -> None:
+    noted, tag = _retired(place)
+    if not place.replace(place.layout.retired, [asdict(retired) for retired in change(noted)], tag):
+        raise _OvertakenError

@@ -98,6 +98,14 @@ class Layout:
             raise StoreError(f"'{digest}' is not the digest of an artifact: 64 hexadecimal digits are expected.")
         return self.artifacts / digest[:2] / f"{digest}.safetensors"
 
+    def check_there(self) -> None:
+        """Look for the store's marker.
+
+        Raises:
+            OSError: If the store is away.
+        """
+        os.stat(self.marker)
+
     def make(self, folder: Path) -> None:
         """Make a folder of the store with those above it, but never the root: where that is missing the store is away.
 
@@ -107,6 +115,37 @@ class Layout:
         depth = len(folder.relative_to(self.root).parts)
         for each in reversed([folder, *folder.parents][:depth]):
             each.mkdir(exist_ok=True)
+
+    def fetched(self, digest: str) -> Path:
+        """File of one saved model, to be read; it is missing if the store has no such model.
+
+        Raises:
+            StoreError: If the digest is none, or the store cannot be reached.
+        """
+        return self.artifact(digest)
+
+    def artifact_bytes(self, digest: str) -> int | None:
+        """Length of a saved model's file; None if the store has none.
+
+        Raises:
+            StoreError: As `fetched`.
+        """
+        file = self.artifact(digest)
+        return file.stat().st_size if file.exists() else None
+
+    def share(self, finished: Path, digest: str) -> None:
+        """Give a saved model to all who use the store, before its file gets its name here.
+
+        Raises:
+            StoreError: As `fetched`.
+        """
+
+
+class Draft(Layout):
+    """A folder of its own for what one process writes and may yet throw away: nothing marks it, nobody waits for it."""
+
+    def check_there(self) -> None:
+        """See `Layout`: it is there as long as its process needs it."""
 
 
 def sync_folder(folder: Path) -> None:

@@ -7,7 +7,6 @@ the empty folder below a lost mount. The store's marker tells the two apart.
 from __future__ import annotations
 
 import errno
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -70,7 +69,7 @@ def unless_absent(layout: Layout, read: Callable[[], T], absent: Other) -> T | O
         try:
             return read()
         except FileNotFoundError:
-            check_there(layout)
+            layout.check_there()
         # It may have come back between the two.
         try:
             return read()
@@ -80,22 +79,13 @@ def unless_absent(layout: Layout, read: Callable[[], T], absent: Other) -> T | O
     return patiently(layout, certain)
 
 
-def check_there(layout: Layout) -> None:
-    """Look for the store's marker.
-
-    Raises:
-        OSError: If the store is away.
-    """
-    os.stat(layout.marker)
-
-
 def _is_away(layout: Layout, error: OSError) -> bool:
     if error.errno in _AWAY:
         return True
     if error.errno != errno.ENOENT:
         return False
     try:
-        check_there(layout)
+        layout.check_there()
     except OSError:
         return True
     return False

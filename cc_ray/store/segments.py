@@ -5,11 +5,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import uuid
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +16,8 @@ import pyarrow.parquet as pq
 
 from cc_ray.errors import StoreError
 from cc_ray.schema import BATCHES, Table
-from cc_ray.store.layout import Layout, sync_folder
 from cc_ray.store.parquet import fitted
-from cc_ray.store.patience import unless_absent
+from cc_ray.store.place import Place
 
 KEYS: Final = "keys"
 """Name of the file in a segment that lists its batches."""
@@ -44,6 +40,10 @@ class Manifest:
     """The segments that count at one moment."""
 
     segments: tuple[Segment, ...] = ()
+    claim: dict[str, Any] | None = None
+    """Who may compact, where no lock of a file system says so."""
+    tag: Any = None
+    """What the file was when this was read."""
 
     def of(self, kind: str) -> list[Segment]:
         """Those of one kind."""
@@ -65,44 +65,38 @@ class Index:
         return self.starts[table][position], self.starts[table][position + 1]
 
 
-def read_manifest(layout: Layout) -> Manifest:
+def read_manifest(place: Place) -> Manifest:
     """The segments that count now; none where nothing was ever compacted.
 
     Raises:
         StoreError: If the file is damaged.
     """
     try:
-        text = unless_absent(layout, partial(layout.manifest.read_text, "utf-8"), '{"segments": []}')
-        return Manifest(tuple(Segment(**segment) for segment in json.loads(text)["segments"]))
+        found, tag = place.read(place.layout.manifest)
+        return Manifest(tuple(Segment(**segment) for segment in found["segments"]), found.get("claim"), tag)
+    except FileNotFoundError:
+        return Manifest()
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{layout.manifest} cannot be read: {error}.") from error
+        raise StoreError(f"{place.layout.manifest} cannot be read: {error}.") from error
 
 
-def replace_manifest(layout: Layout, manifest: Manifest) -> None:
-    """Make other segments count, from one moment to the next."""
-    replace_file(layout, layout.manifest, {"segments": [asdict(segment) for segment in manifest.segments]})
+def replace_manifest(place: Place, manifest: Manifest) -> bool:
+    """Make other segments count, from one moment to the next; false if others did so since it was read."""
+    content: dict[str, Any] = {"segments": [asdict(segment) for segment in manifest.segments]}
+    if manifest.claim:
+        content["claim"] = manifest.claim
+    return place.replace(place.layout.manifest, content, manifest.tag)
 
 
-def replace_file(layout: Layout, path: Path, content: Any) -> None:
-    """Replace a JSON file: a reader finds the old or the new one, also after a power cut."""
-    partial = layout.partial / uuid.uuid4().hex
-    layout.make(path.parent)
-    layout.make(layout.partial)
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    sync_folder(path.parent)
-
-
-def index(layout: Layout, segment: Segment) -> Index:
+def index(place: Place, segment: Segment) -> Index:
     """Read a segment's list of batches; kept in memory, because a segment never changes.
 
     Raises:
         FileNotFoundError: If the segment was merged into another one and removed since.
     """
-    return _index(layout.segment(segment.kind, segment.id) / f"{KEYS}.parquet", segment.kind)
+    file = place.layout.segment(segment.kind, segment.id) / f"{KEYS}.parquet"
+    place.bring([file])
+    return _index(file, segment.kind)
 
 
 @lru_cache(maxsize=256)
@@ -113,10 +107,12 @@ def _index(path: Path, kind: str) -> Index:
     return Index(positions, starts, found["size_bytes"].to_pylist())
 
 
-def read_batch(layout: Layout, segment: Segment, table: Table, key: str) -> pa.Table:
+def read_batch(place: Place, segment: Segment, table: Table, key: str) -> pa.Table:
     """The rows of one batch of a segment; reads only the row groups that they lie in."""
-    start, end = index(layout, segment).span(table.name, key)
-    with pq.ParquetFile(layout.segment(segment.kind, segment.id) / f"{table.name}.parquet") as file:
+    start, end = index(place, segment).span(table.name, key)
+    path = place.layout.segment(segment.kind, segment.id) / f"{table.name}.parquet"
+    place.bring([path])
+    with pq.ParquetFile(path) as file:
         counts = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
         edges = [0, *accumulate(counts)]
         groups = [group for group in range(file.num_row_groups) if edges[group] < end and start < edges[group + 1]]

@@ -3,100 +3,109 @@
 Contract, whatever happens:
 
 - A **batch** is the rows of one event (a step's model with all that was measured of it, a trial's change of state) over
-  the tables that `schema.BATCHES` lists for its kind. It is written beside, synced, and made visible by one rename: a
-  reader sees all of a batch or nothing of it, also when the writer is killed at any point.
+  the tables that `schema.BATCHES` lists for its kind. It is written beside and made visible in one step, a rename or a
+  conditional request: a reader sees all of a batch or nothing of it, also when the writer is killed at any point.
 - A batch has a key and is written once. Of two writers of one key the first to publish wins; the other is told so and
   its rows are discarded. Batches are never changed.
 - Rows that do not fit the table's contract are refused before anything is written.
-- A store that is away for a while is waited for (`patience.py`), and never taken for an empty one.
 - A store that a newer program wrote is refused with a clear error; older ones are read, and become stores of this
   version with the first batch that is published.
 - Where a batch's rows are, in a file of its own or in a segment with many others, makes no difference to any answer
-  (`compaction.py` moves them, `README.md` tells how).
+  (`compaction.py` moves them, `README.md` tells how). Nor does it where the store is, in a folder or in a bucket
+  (`place.py`).
 """
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 
 from cc_ray.errors import SchemaMismatchError, StoreError, StoreUnavailableError
-from cc_ray.recipe import identity
 from cc_ray.schema import BATCHES, SCHEMA_VERSION, TABLES, Column, Table
-from cc_ray.store.layout import Layout, sync_folder
+from cc_ray.store.address import url_of
+from cc_ray.store.folder import Folder
+from cc_ray.store.layout import Layout
+from cc_ray.store.objects import Objects
 from cc_ray.store.parquet import write
-from cc_ray.store.patience import check_there, patiently, unless_absent
-from cc_ray.store.segments import Manifest, index, read_batch, read_manifest, replace_file
+from cc_ray.store.patience import patiently
+from cc_ray.store.place import Place
+from cc_ray.store.segments import Manifest, index, read_batch, read_manifest
 
 T = TypeVar("T")
-
-_MARK: Final = {"format": "cc-ray store", "schema_version": SCHEMA_VERSION}
 
 Rows: TypeAlias = pa.Table | list[dict[str, Any]]
 """Rows of one table: an Arrow table with its columns, or plain dictionaries."""
 
 
 class Store:
-    """One store folder, open for reading and writing.
+    """One store, open for reading and writing.
 
-    Safe to use from any number of processes at once. Holds no open files; pickles as its path.
+    Safe to use from any number of processes at once. Holds no open files; pickles as its folder or URL.
 
     Args:
-        root: The folder.
-        create: Make the folder a store if it is not one yet.
+        root: The folder, or the URL of a part of a bucket: `s3://bucket/prefix`, `gs://...`, `az://...`.
+        create: Make it a store if it is not one yet.
 
     Raises:
-        StoreError: If the folder is not a store (and `create` is false), or a newer program wrote it.
+        StoreError: If it is not a store (and `create` is false), a newer program wrote it, or it cannot be reached.
     """
 
     def __init__(self, root: Path | str, *, create: bool = False) -> None:
-        self.layout = Layout(Path(root).expanduser().absolute())
-        if create and not os.path.exists(self.layout.marker):
-            self._create()
-        self._version = self._check_version()
+        self.place = _place(root, create)
+        self._version: int = self._mark()[0]["schema_version"]
+
+    @staticmethod
+    def is_begun(root: Path | str) -> bool:
+        """Whether anything is there that could be a store.
+
+        Raises:
+            StoreError: If it cannot be reached.
+        """
+        url = url_of(root)
+        return Objects(url).size_bytes("store.json") is not None if url else Path(root).expanduser().exists()
 
     @classmethod
     def known(cls, root: Path | str) -> Store:
-        """Open a folder that is known to be a store: where it is none now, it is away and is waited for.
+        """Open what is known to be a store: where it is none now, it is away and is waited for.
 
         Raises:
             StoreUnavailableError: If it stays away.
         """
-        layout = Layout(Path(root))
-        patiently(layout, partial(check_there, layout))
+        if url_of(root) is None:
+            layout = Layout(Path(root))
+            patiently(layout, layout.check_there)
         return cls(root)
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
-        return Store, (str(self.layout.root),)
+        return Store, (str(self.root),)
 
     def __repr__(self) -> str:
-        return f"Store({str(self.layout.root)!r})"
+        return f"Store({str(self.root)!r})"
 
     @property
-    def root(self) -> Path:
-        """The store's folder."""
-        return self.layout.root
+    def root(self) -> Path | str:
+        """The store's folder or URL, which opens it again."""
+        return self.place.name
+
+    @property
+    def layout(self) -> Layout:
+        """Where files of the store lie on this machine, or will lie."""
+        return self.place.layout
 
     def has(self, kind: str, key: str) -> bool:
         """Whether the batch is published."""
-        return unless_absent(self.layout, partial(_is_there, self.layout.batch(kind, key)), False)
+        return self.place.has(kind, key)
 
     def keys(self, kind: str) -> list[str]:
         """Keys of all published batches of one kind, sorted."""
-        names: Iterable[str] = unless_absent(self.layout, partial(os.listdir, self.layout.batches(kind)), ())
-        # What a file manager or a shared file system leaves there is no batch.
-        return sorted(name for name in names if not name.startswith("."))
+        return self.place.keys(kind)
 
     def publish(self, kind: str, key: str, rows: Mapping[str, Rows]) -> bool:
         """Make a batch visible, whole or not at all.
@@ -111,7 +120,7 @@ class Store:
 
         Raises:
             SchemaMismatchError: If a table does not belong to the kind or a column does not fit.
-            StoreUnavailableError: If the store stays away, or the disk refuses.
+            StoreUnavailableError: If the store stays away, or the disk or the object store refuses.
         """
         tables = {table.name: conform(table, rows.get(table.name, [])) for table in BATCHES[kind]}
         for name in rows:
@@ -119,13 +128,8 @@ class Store:
                 raise SchemaMismatchError(name, "-", f"one of {', '.join(tables)} in a '{kind}' batch", name)
         if self.has(kind, key):
             return False
-        target = self.layout.batch(kind, key)
         try:
-            published = patiently(self.layout, partial(self._publish, target, tables))
-            if published:
-                # By itself: what is renamed is published, even where the store goes away at that moment.
-                patiently(self.layout, partial(sync_folder, target.parent))
-            return published
+            return patiently(self.layout, partial(self._publish, kind, key, tables))
         except OSError as error:
             raise StoreUnavailableError(
                 f"cannot write to the store {self.root}: {error}. Nothing was published. Mend that and run the same "
@@ -138,13 +142,15 @@ class Store:
         Raises:
             StoreError: If a newer program has lifted it higher meanwhile.
         """
-        if self._version < SCHEMA_VERSION and self._check_version() < SCHEMA_VERSION:
-            replace_file(self.layout, self.layout.marker, _MARK)
-        self._version = SCHEMA_VERSION
+        while self._version < SCHEMA_VERSION:
+            mark, tag = self._mark()
+            self._version = mark["schema_version"]
+            if self._version < SCHEMA_VERSION:
+                self.place.replace(self.layout.marker, {**mark, "schema_version": SCHEMA_VERSION}, tag)
 
     def files(self, table: str) -> list[Path]:
-        """Parquet files that together hold the rows of one table, each row once."""
-        return self.steadily(lambda: self._listed([table])[table])
+        """Parquet files on this machine that together hold the rows of one table, each row once."""
+        return self.snapshot([table])[table]
 
     def read(self, table: str, *, keys: Mapping[str, str] | None = None) -> pa.Table:
         """All published rows of one table, or those of the named batches only.
@@ -155,7 +161,7 @@ class Store:
         """
         spec = TABLES[table]
         if keys is None:
-            return self.steadily(lambda: _read(spec, self._listed([table])[table]))
+            return self.steadily(lambda: self._read(spec, self._listed([table])[table]))
         found = (self.steadily(partial(self._batch, spec, kind, key)) for kind, key in keys.items())
         return pa.concat_tables([spec.schema.empty_table(), *found])
 
@@ -163,13 +169,27 @@ class Store:
         """Bytes on disk of a batch's tables as it was published; 0 if it is not there."""
         return self.steadily(lambda: self._batch_bytes(kind, key))
 
-    def snapshot(self) -> dict[str, list[Path]]:
-        """Parquet files of every table, listed together: no batch is in one table and not in another, none twice."""
-        return self.steadily(lambda: self._listed(TABLES))
+    def snapshot(self, here: Collection[str] = tuple(TABLES)) -> dict[str, list[Path]]:
+        """Parquet files of every table, listed together: no batch is in one table and not in another, none twice.
+
+        Args:
+            here: Names of the tables whose files are to lie on this machine. Others are brought by `filesystem`.
+        """
+
+        def listed() -> dict[str, list[Path]]:
+            files = self._listed(TABLES)
+            self.place.bring(file for name in here for file in files[name])
+            return files
+
+        return self.steadily(listed)
+
+    def filesystem(self) -> Any:
+        """What pyarrow reads files of a snapshot with that are not on this machine; None where all are."""
+        return self.place.filesystem()
 
     def loose(self, kind: str) -> list[str]:
         """Keys of the published batches of one kind that no segment holds, sorted."""
-        return self.steadily(lambda: self._loose(kind, read_manifest(self.layout)))
+        return self.steadily(lambda: self._loose(kind, read_manifest(self.place)))
 
     def steadily(self, read: Callable[[], T]) -> T:
         """Read files of the store, and begin again if a compaction has removed one of them meanwhile.
@@ -190,14 +210,11 @@ class Store:
 
     def arrangement(self) -> str:
         """A text that changes whenever rows move to other files; cheap to ask."""
-        found = unless_absent(self.layout, self.layout.manifest.stat, None)
-        return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}" if found else ""
+        return self.place.stamp(self.layout.manifest)
 
     def version(self) -> str:
         """A text that changes whenever a batch is published; cheap to ask."""
-        # The count tells apart what falls within one tick of the file system's clock.
-        stamps = (partial(_stamp, self.layout.batches(kind)) for kind in BATCHES)
-        return identity([unless_absent(self.layout, stamp, 0) for stamp in stamps])
+        return self.place.version()
 
     def sweep(self, *, older_than_s: float = 86_400.0) -> int:
         """Remove what killed writers left half-written; returns how many pieces.
@@ -205,34 +222,23 @@ class Store:
         Args:
             older_than_s: Younger pieces may still be in work and stay, in seconds.
         """
-        removed = 0
-        for piece in self.layout.partial.glob("*"):
-            # Another process may publish its piece at any moment.
-            with suppress(FileNotFoundError):
-                if time.time() - piece.stat().st_mtime > older_than_s:
-                    shutil.rmtree(piece, ignore_errors=True) if piece.is_dir() else piece.unlink()
-                    removed += 1
-        return removed
+        return self.place.sweep(older_than_s)
 
-    def _publish(self, target: Path, tables: Mapping[str, pa.Table]) -> bool:
-        check_there(self.layout)
+    def _publish(self, kind: str, key: str, tables: Mapping[str, pa.Table]) -> bool:
+        self.layout.check_there()
         growing = self.layout.partial / uuid.uuid4().hex
         try:
             self.lift()
             self.layout.make(growing)
             for name, table in tables.items():
                 write(table, growing / f"{name}.parquet")
-            sync_folder(growing)
-            self.layout.make(target.parent)
-            # Below a mount that was lost meanwhile is a folder of this machine.
-            check_there(self.layout)
-            return _rename_unless_there(growing, target)
+            return self.place.publish(growing, kind, key)
         finally:
             shutil.rmtree(growing, ignore_errors=True)
 
     def _listed(self, names: Iterable[str]) -> dict[str, list[Path]]:
         # The segments first: what is compacted after this moment still has files of its own for a while.
-        manifest = read_manifest(self.layout)
+        manifest = read_manifest(self.place)
         files: dict[str, list[Path]] = {name: [] for name in names}
         for kind, tables in BATCHES.items():
             here = [table.name for table in tables if table.name in files]
@@ -244,57 +250,69 @@ class Store:
         return files
 
     def _loose(self, kind: str, manifest: Manifest) -> list[str]:
-        covered = [index(self.layout, segment).positions for segment in manifest.of(kind)]
+        covered = [index(self.place, segment).positions for segment in manifest.of(kind)]
         return [key for key in self.keys(kind) if not any(key in keys for keys in covered)]
 
     def _batch(self, table: Table, kind: str, key: str) -> pa.Table:
-        manifest = read_manifest(self.layout)
+        manifest = read_manifest(self.place)
         for segment in manifest.of(kind):
-            if key in index(self.layout, segment).positions:
-                return read_batch(self.layout, segment, table, key)
+            if key in index(self.place, segment).positions:
+                return read_batch(self.place, segment, table, key)
         there = self.has(kind, key) and table in BATCHES[kind]
-        return _read(table, [self.layout.batch(kind, key) / f"{table.name}.parquet"] if there else [])
+        return self._read(table, [self.layout.batch(kind, key) / f"{table.name}.parquet"] if there else [])
+
+    def _read(self, table: Table, files: list[Path]) -> pa.Table:
+        if not files:
+            return table.schema.empty_table()
+        self.place.bring(files)
+        # A dataset gives every file the schema of today: columns that it lacks are null, narrow ones widened.
+        return ds.dataset([str(file) for file in files], schema=table.schema, format="parquet").to_table()
 
     def _batch_bytes(self, kind: str, key: str) -> int:
-        for segment in read_manifest(self.layout).of(kind):
-            found = index(self.layout, segment)
+        for segment in read_manifest(self.place).of(kind):
+            found = index(self.place, segment)
             if key in found.positions:
                 return found.sizes_bytes[found.positions[key]]
-        folder = self.layout.batch(kind, key)
-        files = [folder / f"{table.name}.parquet" for table in BATCHES[kind]] if folder.exists() else []
-        return sum(file.stat().st_size for file in files)
+        return self.place.batch_bytes(kind, key)
 
-    def _create(self) -> None:
+    def _mark(self) -> tuple[dict[str, Any], Any]:
+        """What `store.json` says, and its tag."""
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            replace_file(self.layout, self.layout.marker, _MARK)
-        except OSError as error:
-            raise StoreError(f"cannot create a store at {self.root}: {error}. Choose another --store.") from error
-
-    def _check_version(self) -> int:
-        try:
-            found = json.loads(self.layout.marker.read_text())["schema_version"]
+            mark, tag = self.place.read(self.layout.marker)
+            if mark.get("format", self.place.format) != self.place.format or type(mark["schema_version"]) is not int:
+                raise ValueError(f"it marks a '{mark.get('format')}', not a '{self.place.format}'")
         except FileNotFoundError:
-            raise StoreError(
-                f"{self.root} is not a CC-Ray store. Make one with `cc-ray demo` or `cc-ray run`, or name another "
-                "with --store or CC_RAY_STORE."
-            ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _no_store(self.root) from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{self.layout.marker} cannot be read: {error}.") from error
-        if not isinstance(found, int) or found > SCHEMA_VERSION:
+        if mark["schema_version"] > SCHEMA_VERSION:
             raise StoreError(
-                f"{self.root} has schema version {found}; this program reads up to {SCHEMA_VERSION}. Upgrade cc-ray."
+                f"{self.root} has schema version {mark['schema_version']}; this program reads up to {SCHEMA_VERSION}. "
+                "Upgrade cc-ray."
             )
-        return found
+        return mark, tag
 
 
-def _is_there(path: Path) -> bool:
-    os.stat(path)
-    return True
+def _place(root: Path | str, create: bool) -> Place:
+    url = url_of(root)
+    try:
+        if url is None:
+            return Folder(root, create=create)
+        # Its libraries take time that a folder does not need.
+        from cc_ray.store.bucket import Bucket
+
+        return Bucket(url, create=create)
+    except FileNotFoundError:
+        raise _no_store(url or root) from None
+    except OSError as error:
+        raise StoreError(f"cannot create a store at {url or root}: {error}. Choose another --store.") from error
 
 
-def _stamp(folder: Path) -> tuple[int, int]:
-    return os.stat(folder).st_mtime_ns, len(os.listdir(folder))
+def _no_store(root: Path | str) -> StoreError:
+    return StoreError(
+        f"{root} is not a CC-Ray store. Make one with `cc-ray demo` or `cc-ray run`, or name another with --store or "
+        "CC_RAY_STORE."
+    )
 
 
 def conform(table: Table, rows: Rows) -> pa.Table:
@@ -339,23 +357,6 @@ def _column(table: str, found: pa.Table, spec: Column, field: pa.Field) -> pa.Ch
     return column
 
 
-def _read(table: Table, files: list[Path]) -> pa.Table:
-    if not files:
-        return table.schema.empty_table()
-    # A dataset gives every file the schema of today: columns that it lacks are null, narrow ones widened.
-    return ds.dataset([str(file) for file in files], schema=table.schema, format="parquet").to_table()
-
-
 def _is_narrow(kind: pa.DataType, spec: Column) -> bool:
     """Whether values are as narrow as the column may hold them, whatever their list is called."""
     return spec.narrow is not None and pa.types.is_list(kind) and kind.value_type == spec.narrow.value_type
-
-
-def _rename_unless_there(growing: Path, target: Path) -> bool:
-    try:
-        growing.rename(target)
-    except OSError:
-        if target.exists():
-            return False
-        raise
-    return True

@@ -73,7 +73,7 @@ class ArtifactFile:
     """
 
     def __init__(self, layout: Layout, digest: str) -> None:
-        self.path = layout.artifact(digest)
+        self.path = layout.fetched(digest)
         try:
             self._file = patiently(layout, partial(_verified, self.path))
             self._keys = frozenset(self._file.keys())

@@ -24,6 +24,8 @@ from cc_ray.views.definitions import comments, definitions, identifier, literal
 LARGE: Final = frozenset({"predictions", "layers", "activations", "instances"})
 """Tables that are read from their files at each question; the others are copied when the views are opened."""
 
+SMALL: Final = tuple(name for name in TABLES if name not in LARGE)
+
 _CLOSED: Final = {
     "enable_external_access": False,
     "python_enable_replacements": False,
@@ -44,7 +46,11 @@ class Rows:
 
     @classmethod
     def of(
-        cls, files: Mapping[str, Sequence[Path]], before: Rows | None = None, only: frozenset[str] | None = None
+        cls,
+        files: Mapping[str, Sequence[Path]],
+        before: Rows | None = None,
+        only: frozenset[str] | None = None,
+        filesystem: Any = None,
     ) -> Rows:
         """Read what `before` has not read yet; published files never change.
 
@@ -52,6 +58,7 @@ class Rows:
             files: Files by table.
             before: Rows of the same store, read with the same `only`.
             only: Names of the tables and views that are wanted; None for all.
+            filesystem: What pyarrow reads the files of large tables with; None for this machine's own.
 
         Raises:
             StoreError: If a file is damaged.
@@ -60,7 +67,7 @@ class Rows:
         before = before or cls({})
         wanted = [name for name in TABLES if only is None or name in only]
         small = {name: _read(name, files[name], before) for name in wanted if name not in LARGE}
-        large = {name: _dataset(name, files[name]) for name in wanted if name in LARGE}
+        large = {name: _dataset(name, files[name], filesystem) for name in wanted if name in LARGE}
         return cls(files, small, large, only)
 
 
@@ -153,8 +160,8 @@ def _read(name: str, files: Sequence[Path], before: Rows) -> pa.Table:
     return pa.concat_tables([before.small[name], fresh]) if known else fresh
 
 
-def _dataset(name: str, files: Sequence[Path]) -> Any:
+def _dataset(name: str, files: Sequence[Path], filesystem: Any = None) -> Any:
     schema = TABLES[name].schema
     if not files:
         return ds.dataset(schema.empty_table())
-    return ds.dataset([str(file) for file in files], schema=schema, format="parquet")
+    return ds.dataset([str(file) for file in files], schema=schema, format="parquet", filesystem=filesystem)

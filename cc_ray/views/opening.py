@@ -17,7 +17,8 @@ import pyarrow.dataset as ds
 from cc_ray.errors import QueryError
 from cc_ray.store import Store
 from cc_ray.store.layout import Layout
-from cc_ray.views.database import Rows, comment, comment_large, connect, lock, register
+from cc_ray.store.written import WrittenStore
+from cc_ray.views.database import SMALL, Rows, comment, comment_large, connect, lock, register
 from cc_ray.views.definitions import asks_what_there_is, needed
 from cc_ray.views.statements import check, explained
 
@@ -36,13 +37,16 @@ class Views:
         only: Names of the tables and views that are wanted; None for all.
     """
 
-    def __init__(self, store: Store, before: Views | None = None, only: frozenset[str] | None = None) -> None:
+    def __init__(
+        self, store: Store | WrittenStore, before: Views | None = None, only: frozenset[str] | None = None
+    ) -> None:
         self._store = store
         self.version = store.version()
         """Changes whenever something is published."""
         self._arrangement = store.arrangement()
         known = before._rows if before else None
-        self._rows: Rows = store.steadily(lambda: Rows.of(store.snapshot(), known, only))
+        small = [name for name in SMALL if only is None or name in only]
+        self._rows: Rows = store.steadily(lambda: Rows.of(store.snapshot(small), known, only, store.filesystem()))
         self._idle: deque[duckdb.DuckDBPyConnection] = deque()
         self._lock = Lock()
         self._commented = False
@@ -51,13 +55,13 @@ class Views:
         return f"open_views({str(self.root)!r})"
 
     @property
-    def root(self) -> Path:
-        """The store's folder."""
+    def root(self) -> Path | str:
+        """The store's folder or URL."""
         return self._store.root
 
     @property
     def layout(self) -> Layout:
-        """Where the store keeps its files; leads to the saved models."""
+        """Where files of the store lie on this machine; leads to the saved models."""
         return self._store.layout
 
     @cached_property
@@ -156,10 +160,10 @@ def open_views(root: Path | str, *, only_for: str | None = None) -> Views:
     """Open a store for questions.
 
     Args:
-        root: The store's folder.
+        root: The store's folder or URL.
         only_for: One SQL query: only what it may name is opened, which is quicker. Other names are unknown then.
 
     Raises:
-        StoreError: If the folder is not a store, a newer program wrote it, or a file of it is damaged.
+        StoreError: If it is not a store, a newer program wrote it, a file of it is damaged, or it cannot be reached.
     """
     return Views(Store(root), only=None if only_for is None else needed(only_for))

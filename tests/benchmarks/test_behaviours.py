@@ -22,13 +22,13 @@ BASELINE_SHARE = 5
 
 
 def test_scalar_measures(tmp_path: Path) -> None:
-    root = make_predictions(tmp_path / "store", models=20, instances=50_000, classes=10).root
+    root = make_predictions(tmp_path / "store", models=20, instances=50_000, classes=10).layout.root
 
     _say("20 x 50,000 x 10, scalar measures", measured(root, "scalars"), _baseline(root, vectors=False))
 
 
 def test_divergences_over_many_classes(tmp_path: Path) -> None:
-    root = make_predictions(tmp_path / "store", models=20, instances=50_000, classes=1_000).root
+    root = make_predictions(tmp_path / "store", models=20, instances=50_000, classes=1_000).layout.root
     baseline = _baseline(root, vectors=True)
 
     _say("20 x 50,000 x 1,000, any base", measured(root, "vectors, any base"), baseline)
@@ -36,14 +36,14 @@ def test_divergences_over_many_classes(tmp_path: Path) -> None:
 
 
 def test_where_the_prototype_runs_out_of_memory(tmp_path: Path) -> None:
-    root = make_predictions(tmp_path / "store", models=20, instances=200_000, classes=1_000).root
+    root = make_predictions(tmp_path / "store", models=20, instances=200_000, classes=1_000).layout.root
 
     _say("20 x 200,000 x 1,000, any base", measured(root, "vectors, any base"))
 
 
 def test_the_first_screen(tmp_path: Path) -> None:
     for instances in (250_000, 500_000, 1_000_000):
-        root = make_predictions(tmp_path / f"{instances}", models=5, instances=instances, classes=10).root
+        root = make_predictions(tmp_path / f"{instances}", models=5, instances=instances, classes=10).layout.root
         _say(f"5 x {instances:,} x 10, first screen", measured(root, "first screen"))
 
 

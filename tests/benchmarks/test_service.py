@@ -65,7 +65,7 @@ def test_the_start_of_a_worker(tmp_path: Path) -> None:
 
 
 @contextmanager
-def served(root: Path) -> Iterator[str]:
+def served(root: Path | str) -> Iterator[str]:
     port = refuse_taken_port("127.0.0.1", 0)
     code = (
         "from cc_ray.serve import serve_store, stay;"

@@ -49,7 +49,7 @@ def answers(url: str, said: str) -> bool:
 @pytest.mark.slow
 def test_a_cluster_starts_lets_nobody_in_without_the_token_and_shows_a_store(tmp_path: Path) -> None:
     config, port, log = read("on_premise.yaml"), free_port(), tmp_path / "log"
-    store = Store(tmp_path / "store", create=True).root
+    store = Store(tmp_path / "store", create=True).layout.root
     env = environment(RAY_HEAD_IP=HERE)
     served = read("serve.yaml")
     served["http_options"]["port"] = free_port()

@@ -19,7 +19,9 @@ Value = float | tuple[float, float, float]
 """A metric's value, or value, low and high."""
 
 
-def new_store(root: Path, *, directions: Mapping[str, str] | None = None, tasks: Sequence[str] = (TASK,)) -> Store:
+def new_store(
+    root: Path | str, *, directions: Mapping[str, str] | None = None, tasks: Sequence[str] = (TASK,)
+) -> Store:
     """A store that knows its tasks and metrics and has no models."""
     store = Store(root, create=True)
     for task_id in tasks:

@@ -80,7 +80,7 @@ def artifacts(views: Views, models: Sequence[str]) -> dict[str, str]:
     """Digest of the saved weights by model, of those that are there."""
     found = rows(views, f"SELECT model_id, artifact FROM models WHERE model_id {AMONG}", [list(models)])
     digests = {row["model_id"]: row["artifact"] for row in found}
-    return {model_id: digest for model_id, digest in digests.items() if views.layout.artifact(digest).exists()}
+    return {model_id: digest for model_id, digest in digests.items() if views.layout.artifact_bytes(digest) is not None}
 
 
 def compared(
@@ -105,7 +105,7 @@ def compared(
     Raises:
         StoreError: If saved weights are damaged.
     """
-    verify_all(layout.artifact(digest) for digest in digests.values())
+    verify_all(layout, digests.values())
     with ExitStack() as opened, ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
         files = {model_id: opened.enter_context(open_blocks(layout, digest)) for model_id, digest in digests.items()}
         waiting: list[tuple[str, tuple[str, ...], Future[Answer]]] = []
