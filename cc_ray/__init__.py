@@ -23,11 +23,11 @@ def open(store: Path | str | None = None, *, create: bool = False) -> Notebook:
     """Open a store for questions, and for models of your own (`log_model`).
 
     Args:
-        store: The store's folder; without it `CC_RAY_STORE`, else `./cc-ray-store`.
-        create: Make the folder a store if it is not one yet.
+        store: The store's folder or URL; without it `CC_RAY_STORE`, else `./cc-ray-store`.
+        create: Make it a store if it is not one yet.
 
     Raises:
-        StoreError: If the folder is not a store.
+        StoreError: If it is not a store.
     """
     # Imported here, so that the command line starts without DuckDB.
     from cc_ray.notebook import Notebook

@@ -6,7 +6,6 @@ Heavy libraries are imported inside the verbs, so that `cc-ray --help` answers a
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -87,7 +86,7 @@ def plan(space: Space, store: StorePath = DEFAULT_STORE) -> None:
     from cc_ray.store import Store
     from cc_ray.terminal.study import show_plan, show_planned_operations
 
-    planned = plan(load_space(space), Store(store) if store.expanduser().exists() else None)
+    planned = plan(load_space(space), Store(store) if Store.is_begun(store) else None)
     show_plan(planned)
     show_planned_operations(planned)
 
@@ -123,9 +122,10 @@ def print_views(
     store: StorePath = DEFAULT_STORE,
 ) -> None:
     """Print SQL with which any DuckDB client sees the store's tables and views: cc-ray views > views.sql."""
+    from cc_ray.store.address import whole
     from cc_ray.views.export import views_sql
 
-    typer.echo(views_sql(address or str(store.expanduser().absolute())), nl=False)
+    typer.echo(views_sql(address or whole(store)), nl=False)
 
 
 @app.command()
@@ -144,7 +144,7 @@ def _compacting(now: Progress) -> str:
     return f"Compacting {now.kind}: {now.table}, {now.done} of {now.total} batches …"
 
 
-def _explore(space: SearchSpace, folder: Path, *, address: str | None, retry_failed: bool) -> None:
+def _explore(space: SearchSpace, root: str, *, address: str | None, retry_failed: bool) -> None:
     from cc_ray import compare
     from cc_ray.evaluate import metric_definitions
     from cc_ray.search.plan import plan
@@ -153,7 +153,7 @@ def _explore(space: SearchSpace, folder: Path, *, address: str | None, retry_fai
     from cc_ray.terminal.answers import show_findings_by_check, show_recommendations
     from cc_ray.terminal.study import LiveStudy, show_noise, show_plan, show_summary
 
-    store = Store(folder, create=True)
+    store = Store(root, create=True)
     show_plan(plan(space, store, retry_failed=retry_failed))
     formats = {row["metric"]: row["format"] for row in metric_definitions()}
     with LiveStudy(formats) as live:
@@ -175,7 +175,7 @@ def _refuse_taken_port(host: str, port: int) -> None:
     refuse_taken_port(host, port)
 
 
-def _serve(store: Path, host: str, port: int) -> None:
+def _serve(store: str, host: str, port: int) -> None:
     from cc_ray.serve import serve_store, stay
     from cc_ray.store import Store
 

@@ -1,8 +1,8 @@
 """Jobs on a Ray cluster: a search space is sent to the job server of the cluster's head, and runs there.
 
 The job server answers on the port of Ray's dashboard. What is sent is code: this package, the search spaces and the
-file asked for; nodes need the libraries, and the store is a folder that they all see. A study has one job at a time in
-a store: the job's identity is counted, and the server accepts each identity once.
+file asked for; nodes need the libraries, and the store is a folder or a bucket that they all see. A study has one job
+at a time in a store: the job's identity is counted, and the server accepts each identity once.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobSubmissionClient
 
 from cc_ray.errors import CcRayError
+from cc_ray.store.address import url_of
 from cc_ray.wording import format_value
 
 PACKAGE_LIMIT: Final = 16_000_000
@@ -412,11 +413,13 @@ def _silence() -> None:
 
 
 def _cluster_path(store: str) -> str:
+    if url := url_of(store):
+        return url
     path = PurePosixPath(store)
     if not path.is_absolute() or ".." in path.parts:
         raise JobError(
             f"the store '{store}' is a folder on the cluster, where the folder you are in does not count: "
-            "give its whole path, such as --store /shared/store."
+            "give its whole path, such as --store /shared/store, or a URL such as s3://bucket/store."
         )
     return str(path)
 

@@ -26,17 +26,17 @@ class Notebook:
     """One store, open for questions and for models of one's own.
 
     Args:
-        store: The store's folder; None takes `CC_RAY_STORE`, else `./cc-ray-store`.
-        create: Make the folder a store if it is not one yet.
+        store: The store's folder or URL; None takes `CC_RAY_STORE`, else `./cc-ray-store`.
+        create: Make it a store if it is not one yet.
 
     Raises:
-        StoreError: If the folder is not a store.
+        StoreError: If it is not a store.
     """
 
     def __init__(self, store: Path | str | None = None, *, create: bool = False) -> None:
-        folder = Path(store or os.environ.get("CC_RAY_STORE") or "cc-ray-store")
-        self._store = Store(folder, create=create)
-        self._views = open_views(folder)
+        root = store or os.environ.get("CC_RAY_STORE") or "cc-ray-store"
+        self._store = Store(root, create=create)
+        self._views = open_views(root)
 
     @property
     def views(self) -> Views:

@@ -28,6 +28,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from cc_ray.errors import CcRayError
 from cc_ray.search.cluster import connect
 from cc_ray.store import Store
+from cc_ray.store.address import url_of, whole
 
 NAME: Final = "cc-ray"
 """Name of the application within Ray Serve."""
@@ -48,10 +49,10 @@ def application(root: Path | str, hosts: Sequence[str] = ("*",)) -> serve.Applic
     """Make the Serve application that shows one store.
 
     Args:
-        root: The store's folder, as every node sees it.
+        root: The store's folder, as every node sees it, or its URL.
         hosts: Names that it answers to, without ports; "*" for any.
     """
-    path = str(Path(root).expanduser().absolute())
+    path = whole(root)
 
     def build() -> FastAPI:
         return build_app(path, hosts)
@@ -75,8 +76,8 @@ def application(root: Path | str, hosts: Sequence[str] = ("*",)) -> serve.Applic
 class Arguments(BaseModel, extra="forbid"):
     """What a Serve config says under `args` of an application."""
 
-    store: Path = Field(default_factory=lambda: Path(os.environ.get("CC_RAY_STORE", "")))
-    """The store's folder, as every node sees it; `CC_RAY_STORE` of the cluster where it is left out."""
+    store: str = Field(default_factory=lambda: os.environ.get("CC_RAY_STORE", ""))
+    """The store's folder, as every node sees it, or its URL; `CC_RAY_STORE` of the cluster where it is left out."""
     hosts: list[str] = list(LOCAL)
     """Names that it answers to, without ports; "*" for any."""
 
@@ -89,10 +90,10 @@ def configured(arguments: dict[str, Any]) -> serve.Application:
 
     Raises:
         CcRayError: If no store is named, or not by its whole path.
-        StoreError: If the folder is not a store.
+        StoreError: If it is not a store.
     """
     given = Arguments.model_validate(arguments)
-    if not given.store.is_absolute():
+    if not (url_of(given.store) or Path(given.store).is_absolute()):
         # Serve builds applications in a folder of its own.
         raise CcRayError(
             f"the store '{given.store}' is not a whole path. Set `store` under `args`, or CC_RAY_STORE, to one."
@@ -104,11 +105,11 @@ def build_app(root: str, hosts: Sequence[str] = ("*",)) -> FastAPI:
     """Make the web application of one store, in the process that will answer for it.
 
     Args:
-        root: The store's folder.
+        root: The store's folder or URL.
         hosts: Names that it answers to, without ports; "*" for any.
 
     Raises:
-        StoreError: If the folder is not a store.
+        StoreError: If it is not a store.
     """
     from panel.io.fastapi import add_applications
 
@@ -133,7 +134,7 @@ def serve_store(root: Path | str, *, host: str = "127.0.0.1", port: int = 8765) 
     """Serve the dashboard of one store, on this process's Ray or on a local one of its own, and return at once.
 
     Args:
-        root: The store's folder.
+        root: The store's folder or URL.
         host: Address to listen on. Whoever reaches it can read the store: there is no login.
         port: Port to listen on; 0 takes a free one.
 
@@ -141,7 +142,7 @@ def serve_store(root: Path | str, *, host: str = "127.0.0.1", port: int = 8765) 
         The URL of the dashboard, which is ready.
 
     Raises:
-        StoreError: If the folder is not a store.
+        StoreError: If it is not a store.
         CcRayError: If the port is taken.
     """
     Store(root)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 from urllib.parse import urlencode
 
@@ -70,9 +70,9 @@ class Shell:
 
     def template(self) -> pn.template.BaseTemplate:
         """The HTML document with its live parts."""
-        store = self.session.source.root
+        store = str(self.session.source.root)
         template = pn.Template((ASSETS / "shell.html").read_text())
-        for name, value in {"theme": CSS + LAYOUT_CSS, "store": str(store), "store_name": store.name}.items():
+        for name, value in {"theme": CSS + LAYOUT_CSS, "store": store, "store_name": PurePath(store).name}.items():
             template.add_variable(name, value)
         for name in ("navigation", "status", "main", "address"):
             template.add_panel(name, getattr(self, name))

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pyarrow as pa
@@ -130,11 +129,11 @@ class Source:
     """Where sessions of this process get the newest snapshot from.
 
     Args:
-        root: The store's folder.
+        root: The store's folder or URL.
     """
 
     def __init__(self, root: str) -> None:
-        self.root = Path(root)
+        self.root = root
         self._lock = threading.Lock()
         self._snapshot = Snapshot(open_views(self.root))
         self._asked_at = time.monotonic()

@@ -36,7 +36,7 @@ class Desk:
     """One store, open for many.
 
     Args:
-        root: The store's folder.
+        root: The store's folder or URL.
     """
 
     def __init__(self, root: Path | str) -> None:

@@ -36,7 +36,9 @@ def submit(
     space: Annotated[str, typer.Argument(help="A search space: a Python file, or a name such as 'digits'.")],
     store: Annotated[
         str,
-        typer.Option(envvar="CC_RAY_STORE", help="Folder on the cluster that every node sees; its whole path."),
+        typer.Option(
+            envvar="CC_RAY_STORE", help="Folder that every node sees, by its whole path; or the URL of a bucket."
+        ),
     ],
     address: Server = None,
     retry_failed: Annotated[

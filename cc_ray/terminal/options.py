@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from cc_ray.compare import Labels
     from cc_ray.views import Views
 
-StorePath = Annotated[Path, typer.Option("--store", envvar="CC_RAY_STORE", help="Folder that holds everything.")]
+StorePath = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="CC_RAY_STORE",
+        help="Holds everything: a folder, or s3://, gs:// or az://BUCKET/PREFIX.",
+    ),
+]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How the answer is written.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write to instead of the screen.")]
 Address = Annotated[
@@ -24,10 +31,10 @@ Address = Annotated[
 Model = Annotated[str, typer.Argument(help="A model: its identity, the first digits of it, or its full name.")]
 Models = Annotated[list[str], typer.Argument(help="Models: identities, the first digits of them, or full names.")]
 
-DEFAULT_STORE: Final = Path("cc-ray-store")
+DEFAULT_STORE: Final = "cc-ray-store"
 
 
-def open_store(store: Path) -> Views:
+def open_store(store: Path | str) -> Views:
     """The store, ready for questions."""
     from cc_ray.views import open_views
 

@@ -55,7 +55,7 @@ def show_planned_operations(plan: Plan) -> None:
     screen.print(drawn)
 
 
-def show_summary(summary: StudySummary, store: Path) -> None:
+def show_summary(summary: StudySummary, store: Path | str) -> None:
     """Say how a study's session ended and what failed."""
     progress = summary.progress
     figures = (

@@ -34,8 +34,8 @@ def views_sql(root: str) -> str:
     Files that a compaction replaces stay for an hour: load the text again after that.
 
     Args:
-        root: The store's folder, or its address: s3://, gcs:// or another one that DuckDB can list. Over http:// and
-            https:// nothing can be listed: only what was compacted is found.
+        root: The store's folder or URL, or the address of a copy: s3://, gcs:// or another one that DuckDB can list.
+            Over http:// and https:// nothing can be listed: only what was compacted is found.
 
     Returns:
         SQL for DuckDB 2.0 or newer. Credentials and extensions for an address are the client's.
@@ -73,8 +73,27 @@ def _found(root: str) -> Iterator[str]:
         'SELECT DISTINCT parse_path(filename)[-3] || ''/'' || key AS folder
          FROM read_parquet(getvariable(''cc_ray_keys''), filename = true, union_by_name = true)' END)
 )"""
+    yield from _writers(root)
     for table in TABLES.values():
         yield _files(root, table)
+
+
+def _writers(root: str) -> Iterator[str]:
+    """Variables: in a store of a bucket, whose files count of each batch that no segment holds; else nothing."""
+    if _is_http(root):
+        return
+    yield f"""SET VARIABLE cc_ray_markers = (
+    SELECT coalesce(list(file), []) FROM glob({literal(f"{root}/published/*/*")})
+    WHERE NOT coalesce(map_contains(getvariable('cc_ray_covered'),
+        parse_path(file)[-2] || '/' || parse_path(file)[-1]), false)
+)"""
+    yield """SET VARIABLE cc_ray_writers = (
+    SELECT coalesce(list({'kind': parse_path(filename)[-2], 'folder': concat_ws('/', parse_path(filename)[-2],
+        parse_path(filename)[-1], content::JSON->>'writer')}), [])
+    FROM query(CASE WHEN len(getvariable('cc_ray_markers')) = 0
+        THEN 'SELECT NULL::VARCHAR AS filename, NULL::VARCHAR AS content WHERE false'
+        ELSE 'SELECT filename, content FROM read_text(getvariable(''cc_ray_markers''))' END)
+)"""
 
 
 def _pattern(root: str) -> str:
@@ -92,7 +111,11 @@ def _files(root: str, table: Table) -> str:
         UNION ALL
         SELECT file FROM ({loose})
         WHERE NOT coalesce(map_contains(getvariable('cc_ray_covered'),
-            parse_path(file)[-3] || '/' || parse_path(file)[-2]), false)"""
+            parse_path(file)[-3] || '/' || parse_path(file)[-2]), false)
+        UNION ALL
+        SELECT {literal(f"{root}/batches/")} || w.folder || {literal(f"/{table.name}.parquet")} AS file
+        FROM (SELECT unnest(getvariable('cc_ray_writers')) AS w)
+        WHERE w.kind IN ({among})"""
     return f"""SET VARIABLE cc_ray_{table.name} = (
     SELECT coalesce(list(file), []) FROM (
         SELECT {literal(f"{root}/segments/")} || s.kind || '/' || s.id || {literal(f"/{table.name}.parquet")} AS file

@@ -1,8 +1,7 @@
 """A plain DuckDB sees through the exported SQL what CC-Ray sees."""
 
 import json
-import logging
-from collections.abc import Iterator
+import os
 from pathlib import Path
 
 import duckdb
@@ -10,7 +9,6 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.arrow import ArrowFSWrapper
-from moto.server import ThreadedMotoServer
 
 from cc_ray.schema import TABLES
 from cc_ray.store import Store
@@ -30,34 +28,21 @@ class InBucket(ArrowFSWrapper):  # type: ignore[misc]
     protocol = "s3"
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[pafs.S3FileSystem]:
-    """A bucket of that name on an S3-compatible server."""
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr(logging.getLogger("werkzeug"), "disabled", True)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    address = f"{host}:{port}"
-    found = pafs.S3FileSystem(
-        access_key="tester", secret_key="tester", endpoint_override=address, scheme="http", region="us-east-1",
-        allow_bucket_creation=True, allow_bucket_deletion=True,
-    )  # fmt: skip
-    found.create_dir("bucket")
-    yield found
-    found.delete_dir("bucket")
-    server.stop()
+def s3() -> pafs.S3FileSystem:
+    return pafs.S3FileSystem(
+        endpoint_override=os.environ["AWS_ENDPOINT_URL"].partition("//")[2], scheme="http", region="us-east-1"
+    )
 
 
-def loaded(root: Path | str, bucket: pafs.S3FileSystem | None = None) -> duckdb.DuckDBPyConnection:
+def loaded(root: Path | str) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:")
-    if bucket is not None:
-        connection.register_filesystem(InBucket(bucket))
+    if str(root).startswith("s3://"):
+        connection.register_filesystem(InBucket(s3()))
     connection.execute(views_sql(str(root)))
     return connection
 
 
-def assert_same(root: Path, client: duckdb.DuckDBPyConnection | None = None) -> None:
+def assert_same(root: Path | str, client: duckdb.DuckDBPyConnection | None = None) -> None:
     client, views = client or loaded(root), open_views(root)
     for name in NAMES:
         query = f"SELECT * FROM {name} ORDER BY ALL"
@@ -66,7 +51,7 @@ def assert_same(root: Path, client: duckdb.DuckDBPyConnection | None = None) -> 
         assert list(map(repr, found.to_pylist())) == list(map(repr, expected.to_pylist())), name
 
 
-def partly_compacted(root: Path, keep_s: float) -> Store:
+def partly_compacted(root: Path | str, keep_s: float) -> Store:
     store = make_store(root, models=6, instances=12)
     compact(store, keep_s=keep_s)
     add_model(store, "aaaa", labels=[0, 1], probabilities=answers([0, 1]), metrics={"accuracy": 1.0})
@@ -118,11 +103,17 @@ def test_a_client_finds_what_rows_and_columns_are(tmp_path: Path) -> None:
     assert client.sql(columns).fetchall() == [("the value, in the metric's unit",)]
 
 
-def test_a_store_in_a_bucket_is_seen_alike(tmp_path: Path, bucket: pafs.S3FileSystem) -> None:
-    store = partly_compacted(tmp_path / "store", keep_s=1000)
-    pafs.copy_files(str(store.root), "bucket/store", destination_filesystem=bucket)
+@pytest.mark.parametrize("keep_s", [1000, -1], ids=["old files are there", "old files are gone"])
+def test_a_store_in_a_bucket_is_seen_alike(bucket_url: str, keep_s: float) -> None:
+    assert_same(partly_compacted(bucket_url, keep_s).root)
 
-    assert_same(store.root, loaded("s3://bucket/store", bucket))
+
+def test_a_copy_in_a_bucket_is_seen_alike(tmp_path: Path, bucket_url: str) -> None:
+    store = partly_compacted(tmp_path / "store", keep_s=1000)
+    copy = f"{bucket_url}/store"
+    pafs.copy_files(str(store.root), copy.removeprefix("s3://"), destination_filesystem=s3())
+
+    assert_same(store.root, loaded(copy))
 
 
 def test_over_http_what_was_compacted_is_asked_for_by_name(tmp_path: Path) -> None:

@@ -21,10 +21,13 @@ import pyarrow as pa
 
 from cc_ray.errors import CcRayError, QueryError, TooLargeError
 from cc_ray.formats import encode
+from cc_ray.store import Store
+from cc_ray.store.written import SUFFIX, WrittenStore
 from cc_ray.views.database import lock
+from cc_ray.views.definitions import needed
 from cc_ray.views.isolated.confinement import allow_reading, cores, expose, limit, stand_back
 from cc_ray.views.isolated.request import LONGEST_LINE, Limits, Request
-from cc_ray.views.opening import Views, open_views
+from cc_ray.views.opening import Views
 from cc_ray.views.statements import check, explained, shortened
 
 BATCH_ROWS: Final = 2048
@@ -52,19 +55,19 @@ def main(root: str, *, spare: bool) -> None:
     """Answer one request over a store, then end.
 
     Args:
-        root: The store's folder.
+        root: The store's folder; or the file in which one of a bucket is written down, see `written.py`.
         spare: Open all of the store before the request is there, so that it is answered at once; otherwise only what
             the request needs is opened.
     """
     expose()
-    allow_reading([root, *_PROGRAM, *_MACHINE])
+    allow_reading([Path(root).parents[1] if root.endswith(SUFFIX) else root, *_PROGRAM, *_MACHINE])
     opened = _attempt(lambda: _opened(root)) if spare else None
     line = sys.stdin.buffer.readline(LONGEST_LINE + 1)
     if not line:
         os._exit(0)
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
     request = Request.from_line(line)
-    if opened is None:
+    if not isinstance(opened, _Opened):  # What a spare could not open may be there meanwhile.
         opened = _attempt(lambda: _opened(root, request.query))
     _say_begun()
     _send(*(_attempt(lambda: _answer(opened, request)) if isinstance(opened, _Opened) else opened))
@@ -83,7 +86,8 @@ class _Opened:
 
 
 def _opened(root: str, query: str | None = None) -> _Opened:
-    views = open_views(root, only_for=query)
+    store = WrittenStore(Path(root)) if root.endswith(SUFFIX) else Store(root)
+    views = Views(store, only=None if query is None else needed(query))
     return _Opened(views, views.unlocked(_SETTINGS))
 
 

@@ -18,6 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cc_ray.errors import BusyError, LimitError, QueryError, StoppedError, StoreError, TooLargeError
+from cc_ray.store import Store
+from cc_ray.store.address import url_of, whole
+from cc_ray.store.written import Writer
+from cc_ray.views.database import LARGE, SMALL
+from cc_ray.views.definitions import needed
 from cc_ray.views.isolated.request import Limits, Request
 
 if TYPE_CHECKING:
@@ -76,7 +81,7 @@ def ask(
     """Answer one SQL question in a process of its own.
 
     Args:
-        root: The store's folder.
+        root: The store's folder or URL.
         query: One statement that reads.
         parameters: Values for its `?` or `$name`.
         limits: What it may take.
@@ -95,7 +100,7 @@ class Workers:
     """The workers of one store; safe to use from any number of threads.
 
     Args:
-        root: The store's folder.
+        root: The store's folder or URL.
         at_once: Queries that run at the same time.
         waiting: Queries that wait for their turn; more are refused.
         per_user: Queries of one user, running and waiting together; of those, at most one fewer than `at_once` run, so
@@ -106,7 +111,8 @@ class Workers:
     def __init__(
         self, root: Path | str, *, at_once: int = 3, waiting: int = 8, per_user: int = 6, spare: bool = True
     ) -> None:
-        self.root = str(Path(root).expanduser().absolute())
+        self.root = whole(root)
+        self._written: Writer | None = None
         self.most = at_once + waiting
         self.per_user = per_user
         self._at_once = at_once
@@ -142,6 +148,7 @@ class Workers:
         query = self._enter(key)
         try:
             with self._turn(user, query, request.limits):
+                self._write_down(request.query)
                 return query.run(self._worker(), line, request.limits)
         finally:
             with self._lock:
@@ -164,6 +171,8 @@ class Workers:
             query.stop("cancelled")
         if spare is not None:
             _end(spare)
+        if self._written is not None:
+            self._written.close()
         self._folder.cleanup()
 
     def _enter(self, key: tuple[str, str]) -> _Query:
@@ -197,6 +206,14 @@ class Workers:
         own = self._running.count(user)
         return len(self._running) < self._at_once and own < max(1, self._at_once - 1)
 
+    def _write_down(self, query: str) -> None:
+        """Before a worker is asked, who can reach this machine's files alone."""
+        if url_of(self.root):
+            with self._lock:
+                self._written = self._written or Writer(Store(self.root))
+            names = needed(query)
+            self._written.write([*SMALL, *(LARGE if names is None else LARGE & names)])
+
     def _worker(self) -> subprocess.Popen[bytes]:
         with self._lock:
             spare, self._spare = self._spare, None
@@ -210,8 +227,9 @@ class Workers:
                 self._spare = self._spawn("spare")
 
     def _spawn(self, when: str) -> subprocess.Popen[bytes]:
+        root = self._written.file if self._written else self.root
         return subprocess.Popen(
-            [sys.executable, "-I", "-B", str(_START), str(_PACKAGES), self.root, when],
+            [sys.executable, "-I", "-B", str(_START), str(_PACKAGES), str(root), when],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
