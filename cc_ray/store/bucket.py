@@ -27,6 +27,7 @@ from cc_ray.store.late import opened_late
 from cc_ray.store.layout import Layout
 from cc_ray.store.objects import AT_ONCE, Objects, Tag
 from cc_ray.store.place import Piece, Place
+from cc_ray.store.segments import index, read_manifest
 
 T = TypeVar("T")
 
@@ -65,10 +66,8 @@ class Bucket(Place):
 
     def _store_id(self, create: bool) -> str:
         """What tells this store from one that was at the same URL before."""
-        if create:
-            mark = {"format": self.format, "schema_version": SCHEMA_VERSION, "store_id": uuid.uuid4().hex}
-            if self.objects.size_bytes("store.json") is None:
-                self.objects.swap("store.json", _json(mark), None)
+        if create and self.objects.size_bytes("store.json") is None:
+            self._create()
         try:
             return str(json.loads(self.objects.read("store.json")[0])["store_id"])
         except (ValueError, KeyError, TypeError):
@@ -76,6 +75,15 @@ class Bucket(Place):
                 f"{self.name} is no store of a bucket: a copy of a folder, perhaps, which only `cc-ray views` reads. "
                 "Name the folder, or another URL."
             ) from None
+
+    def _create(self) -> None:
+        mark = {"format": self.format, "schema_version": SCHEMA_VERSION, "store_id": uuid.uuid4().hex}
+        if self.objects.swap("store.json", _json(mark), None) and self.objects.swap("store.json", _json({}), None):
+            self.objects.delete(["store.json"])
+            raise StoreError(
+                f"the server of {self.name} overwrites what is to be written only once (If-None-Match): two writers "
+                "could publish one batch. Use another server, or a newer version of it."
+            )
 
     def has(self, kind: str, key: str) -> bool:
         """See `Place`: a batch is published when its marker is there."""
@@ -230,7 +238,17 @@ class Bucket(Place):
                 with suppress(FileNotFoundError):
                     self._discard(found.name)
                     removed += 1
+        self._forget_merged(older_than_s)
         return removed + sweep_partial(self.layout, older_than_s)
+
+    def _forget_merged(self, older_than_s: float) -> None:
+        """Leave in the mirror no files of batches that are read from segments since long."""
+        for segment in read_manifest(self).segments:
+            for key in index(self, segment).positions:
+                folder = self.layout.batch(segment.kind, key)
+                with suppress(FileNotFoundError):
+                    if time.time() - folder.stat().st_mtime > older_than_s:
+                        shutil.rmtree(folder, ignore_errors=True)
 
     def _discard(self, note: str) -> None:
         writer, begun = note.rpartition("/")[2], json.loads(self.objects.read(note)[0])

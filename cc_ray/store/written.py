@@ -30,8 +30,8 @@ class Writer:
         self._store = store
         self._here: set[str] = set()
         self._lock = threading.Lock()
-        self.file = store.layout.root / "written" / f"{uuid.uuid4().hex}{SUFFIX}"
-        """Where it stands; beside the files that it names."""
+        self.file = store.layout.partial / f"{uuid.uuid4().hex}{SUFFIX}"
+        """Where it stands, below the folder of the files that it names; swept like all that a killed process leaves."""
 
     def write(self, here: Iterable[str]) -> None:
         """Write down what is published now.

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import obstore
 import pytest
 from moto.server import ThreadedMotoServer
 from torch import nn
@@ -206,6 +207,15 @@ def test_a_lost_answer_to_the_marker_is_no_lost_batch(bucket_url: str, monkeypat
     assert lost
 
 
+def test_a_server_that_overwrites_what_is_there_is_refused(bucket_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = obstore.put
+    monkeypatch.setattr(obstore, "put", lambda *arguments, mode, **more: put(*arguments, **more))
+
+    with pytest.raises(StoreError, match="If-None-Match"):
+        Store(bucket_url, create=True)
+    assert not Store.is_begun(bucket_url)
+
+
 def test_models_go_by_way_of_the_bucket(bucket_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(bucket_url, create=True)
     model = nn.Linear(5, 4)
@@ -259,6 +269,18 @@ def test_segments_that_count_no_more_leave_the_mirror(bucket_url: str, monkeypat
     monkeypatch.setattr(bucket, "LEASE_S", 0.0)
     assert other.read("step_runs").num_rows == 2
     assert not old.exists()
+
+
+def test_merged_batches_leave_the_mirror_with_a_sweep(bucket_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(bucket_url, create=True)
+    store.publish("run", "r1", {"step_runs": [run()]})
+    other = elsewhere(store, monkeypatch)
+    (old,) = other.files("step_runs")
+    compact(store, keep_s=-1)
+
+    assert other.sweep() == 0 and old.exists()
+    assert other.sweep(older_than_s=-1) == 0 and not old.exists()
+    assert other.has("run", "r1") and other.read("step_runs").num_rows == 1
 
 
 def test_of_two_that_compact_at_once_one_returns(bucket_url: str) -> None:

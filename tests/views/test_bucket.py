@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from cc_ray import compare
+from cc_ray.api import build_api
 from cc_ray.cli import app
 from cc_ray.errors import QueryError
 from cc_ray.store import Store
@@ -14,6 +16,7 @@ from cc_ray.store.compaction import compact
 from cc_ray.views import open_views
 from cc_ray.views.definitions import definitions
 from cc_ray.views.isolated import Request, Workers
+from dashboards.snapshot import Source
 from tests.benchmarks.make_store import make_store
 from tests.compare.small import add_model, answers
 
@@ -87,6 +90,16 @@ def test_workers_that_may_reach_nothing_see_the_store_as_it_is(both: tuple[Store
         assert workers.ask(Request("FROM models")).rows == 8
         with pytest.raises(QueryError):
             workers.ask(Request(f"FROM read_parquet('{store.files('models')[0]}')"))
+
+
+def test_the_server_answers_from_a_bucket(both: tuple[Store, Store]) -> None:
+    root = str(both[1].root)
+    client = TestClient(build_api(root))
+
+    assert len(client.get("/v1/models").json()["rows"]) == 6
+    found = client.post("/v1/sql", json={"query": "SELECT count(*) AS n FROM models"})
+    assert found.json()["rows"] == [{"n": 6}]
+    assert len(Source(root).snapshot.models) == 6
 
 
 def test_the_command_line_asks_a_bucket(both: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch) -> None:
