@@ -68,7 +68,7 @@ class Objects:
             import obstore
             from obstore.store import from_url
         except ModuleNotFoundError:
-            raise StoreError(f"{url} needs the package obstore: pip install 'cc-ray[objects]'.") from None
+            raise StoreError(f"{url} needs the extra `objects` of cc-ray: pip install 'obstore>=0.12,<0.13'.") from None
         self._api, self._errors = obstore, obstore.exceptions
         with self._naming():
             self._store = from_url(

@@ -347,7 +347,7 @@ def test_a_bucket_that_is_not_there_is_told(bucket_url: str) -> None:
 def test_without_the_library_it_says_what_to_install(bucket_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
 
-    with pytest.raises(StoreError, match=r"pip install 'cc-ray\[objects\]'"):
+    with pytest.raises(StoreError, match=r"pip install 'obstore>=0\.12"):
         Store(bucket_url)
 
 
