@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -101,10 +101,8 @@ class Bucket(Place):
 
     def version(self) -> str:
         """See `Place`: batches are never taken back, so their number tells."""
-        counts = dict.fromkeys(BATCHES, 0)
-        for found in self.objects.listing(_PUBLISHED):
-            counts[found.name.split("/")[1]] += 1
-        return identity([str(self.layout.root), counts])
+        counts = Counter(found.name.split("/")[1] for found in self.objects.listing(_PUBLISHED))
+        return identity([str(self.layout.root), [counts[kind] for kind in BATCHES]])
 
     def publish(self, growing: Path, kind: str, key: str) -> bool:
         """See `Place`: files under a name of this writer's own, then one marker that only the first can write."""
@@ -188,7 +186,7 @@ class Bucket(Place):
 
     def _release(self, by: object) -> None:
         content, tag = self._manifest()
-        if content["claim"]["by"] == by:
+        if content.get("claim", {}).get("by") == by:
             self.replace(self.layout.manifest, {**content, "claim": {"by": by, "until": 0.0}}, tag)
 
     def _manifest(self) -> tuple[dict[str, Any], Tag | None]:
