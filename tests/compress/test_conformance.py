@@ -20,7 +20,7 @@ from cc_ray.compress import Operation, Outcome, apply_step, operations, represen
 from cc_ray.errors import InvalidRecipeError, NotApplicableError
 from cc_ray.recipe import Step
 from cc_ray.store.artifacts import is_int8, load_model, save_model
-from cc_ray.store.layout import Layout
+from cc_ray.store.layout import Draft
 from cc_ray.store.weights import read_weights
 from tests.compress.tiny import TASK, base_model, context, outputs, tensors
 
@@ -201,8 +201,8 @@ def test_claims_are_kept_and_findings_are_readable(outcome: Outcome) -> None:
 
 
 def test_claims_hold_in_the_saved_file(case: Case, outcome: Outcome, tmp_path: Path) -> None:
-    saved = save_model(Layout(tmp_path), outcome.model)
-    weights = read_weights(Layout(tmp_path), saved.digest)
+    saved = save_model(Draft(tmp_path), outcome.model)
+    weights = read_weights(Draft(tmp_path), saved.digest)
     layers = {
         f"{path}.weight" for path, module in outcome.model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)
     }
@@ -217,13 +217,13 @@ def test_claims_hold_in_the_saved_file(case: Case, outcome: Outcome, tmp_path: P
 
 
 def test_saved_and_loaded_it_gives_the_same_outputs(case: Case, outcome: Outcome, tmp_path: Path) -> None:
-    saved = save_model(Layout(tmp_path), outcome.model)
+    saved = save_model(Draft(tmp_path), outcome.model)
 
-    loaded = load_model(Layout(tmp_path), saved.digest, TASK.build(case.base))
+    loaded = load_model(Draft(tmp_path), saved.digest, TASK.build(case.base))
 
     assert torch.equal(outputs(loaded), outputs(outcome.model))
     assert representation_of(loaded) == outcome.representation
-    assert save_model(Layout(tmp_path), loaded) == saved
+    assert save_model(Draft(tmp_path), loaded) == saved
 
 
 def test_an_installed_package_is_held_to_the_same(tmp_path: Path) -> None:

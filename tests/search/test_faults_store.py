@@ -71,9 +71,9 @@ def test_a_study_waits_for_a_store_that_is_away_for_a_while(
 ) -> None:
     with driver(space_file(tmp_path), digits_store, environment) as running:
         wait_for_worker(running, "step: fine_tune")
-        elsewhere = digits_store.root.rename(tmp_path / "elsewhere")
+        elsewhere = digits_store.layout.root.rename(tmp_path / "elsewhere")
         time.sleep(15)
-        elsewhere.rename(digits_store.root)
+        elsewhere.rename(digits_store.layout.root)
         said, _ = running.communicate(timeout=500)
 
     assert running.returncode == 0, said
@@ -89,10 +89,10 @@ def test_a_store_that_stays_away_ends_the_session_and_the_next_goes_on(
     space = space_file(tmp_path)
     with driver(space, digits_store, environment) as running:
         wait_for_worker(running, "step: fine_tune")
-        elsewhere, since = digits_store.root.rename(tmp_path / "elsewhere"), time.monotonic()
+        elsewhere, since = digits_store.layout.root.rename(tmp_path / "elsewhere"), time.monotonic()
         said, _ = running.communicate(timeout=500)
     waited_s = time.monotonic() - since
-    elsewhere.rename(digits_store.root)
+    elsewhere.rename(digits_store.layout.root)
 
     assert running.returncode == 2 and "has not answered for 60 s" in said and "Traceback" not in said, said
     assert patience.PATIENCE_S <= waited_s < 2 * patience.PATIENCE_S

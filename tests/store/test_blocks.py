@@ -8,7 +8,7 @@ from torch import nn
 from cc_ray.errors import StoreError
 from cc_ray.store.artifacts import save_model, set_scale
 from cc_ray.store.blocks import BLOCK, open_blocks, verify_all
-from cc_ray.store.layout import Layout
+from cc_ray.store.layout import Draft
 from cc_ray.store.weights import read_weights
 
 
@@ -33,7 +33,7 @@ def every_encoding() -> nn.Module:
 
 
 def test_blocks_equal_the_whole_tensors_whatever_the_encoding(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
+    layout = Draft(tmp_path)
     saved = save_model(layout, every_encoding())
     weights = read_weights(layout, saved.digest)
 
@@ -52,26 +52,26 @@ def test_minus_zero_is_zero_in_a_mask(tmp_path: Path) -> None:
     model = nn.Linear(64, 64, bias=False)
     model.weight.data.zero_()
     model.weight.data[0, :2] = torch.tensor([-0.0, 1.0])
-    saved = save_model(Layout(tmp_path), model)
+    saved = save_model(Draft(tmp_path), model)
 
-    with open_blocks(Layout(tmp_path), saved.digest) as file:
+    with open_blocks(Draft(tmp_path), saved.digest) as file:
         assert int(np.bitwise_count(file.tensor("weight").mask(0, 64 * 64)).sum()) == 1
 
 
 def test_counters_are_no_weights(tmp_path: Path) -> None:
-    saved = save_model(Layout(tmp_path), nn.BatchNorm1d(2))
+    saved = save_model(Draft(tmp_path), nn.BatchNorm1d(2))
 
-    with open_blocks(Layout(tmp_path), saved.digest) as file:
+    with open_blocks(Draft(tmp_path), saved.digest) as file:
         assert "running_mean" in file
         assert "num_batches_tracked" not in file
 
 
 def test_damage_is_found_when_a_file_is_opened(tmp_path: Path) -> None:
-    saved = save_model(Layout(tmp_path), nn.Linear(3, 3))
-    path = Layout(tmp_path).artifact(saved.digest)
+    saved = save_model(Draft(tmp_path), nn.Linear(3, 3))
+    path = Draft(tmp_path).artifact(saved.digest)
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
 
-    verify_all(Layout(tmp_path), [saved.digest, "0" * 64])
+    verify_all(Draft(tmp_path), [saved.digest, "0" * 64])
 
-    with pytest.raises(StoreError, match="is damaged"), open_blocks(Layout(tmp_path), saved.digest):
+    with pytest.raises(StoreError, match="is damaged"), open_blocks(Draft(tmp_path), saved.digest):
         pass

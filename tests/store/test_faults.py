@@ -149,7 +149,7 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(tmp_path: Path, mount_po
     ]
 
     with ThreadPoolExecutor(len(asked)) as pool:
-        with away(store.root, mount_point=mount_point):
+        with away(store.layout.root, mount_point=mount_point):
             answers = [pool.submit(ask) for ask, _ in asked]
             time.sleep(0.5)
             assert not any(answer.done() for answer in answers)
@@ -161,7 +161,7 @@ def test_what_is_written_while_the_store_is_away_is_there_when_it_is_back(tmp_pa
     store = Store(tmp_path / "store", create=True)
 
     with ThreadPoolExecutor() as pool:
-        with away(store.root, mount_point=mount_point):
+        with away(store.layout.root, mount_point=mount_point):
             batch, model = pool.submit(publish, store, "b"), pool.submit(save_model, store.layout, nn.Linear(3, 3))
             time.sleep(0.5)
             assert not batch.done() and not model.done()
@@ -176,7 +176,7 @@ def test_a_store_that_goes_again_and_again_loses_nothing(tmp_path: Path, monkeyp
 
     def come_and_go() -> None:
         while not stop.is_set():
-            with away(store.root, mount_point=False):
+            with away(store.layout.root, mount_point=False):
                 time.sleep(0.02)
             time.sleep(0.2)
 
@@ -204,7 +204,7 @@ def test_a_store_that_stays_away_is_given_up_and_never_taken_for_an_empty_one(
         yield from (lambda: publish(store, "b"), lambda: save_model(store.layout, nn.Linear(3, 3)), store.version)
 
     for mount_point in (False, True):
-        with away(store.root, mount_point=mount_point):
+        with away(store.layout.root, mount_point=mount_point):
             for ask in asks():
                 with pytest.raises(StoreUnavailableError, match="has not answered for"):
                     ask()

@@ -9,7 +9,7 @@ from torch import nn
 
 from cc_ray.errors import StoreError
 from cc_ray.store.artifacts import save_model, set_scale
-from cc_ray.store.layout import Layout
+from cc_ray.store.layout import Draft
 from cc_ray.store.weights import read_weights
 
 
@@ -25,8 +25,8 @@ def test_real_values_come_back_whatever_the_encoding(tmp_path: Path) -> None:
     quantize_(model, Int8WeightOnlyConfig(set_inductor_config=False), filter_fn=lambda module, path: path == "0")
     del dense
 
-    saved = save_model(Layout(tmp_path), model)
-    weights = read_weights(Layout(tmp_path), saved.digest)
+    saved = save_model(Draft(tmp_path), model)
+    weights = read_weights(Draft(tmp_path), saved.digest)
 
     quantized = model.get_parameter("0.weight").dequantize()
     assert np.array_equal(weights["0.weight"].values, quantized.numpy())
@@ -38,9 +38,9 @@ def test_real_values_come_back_whatever_the_encoding(tmp_path: Path) -> None:
 
 
 def test_float_parameters_and_buffers_are_there_counters_are_not(tmp_path: Path) -> None:
-    saved = save_model(Layout(tmp_path), nn.BatchNorm1d(2))
+    saved = save_model(Draft(tmp_path), nn.BatchNorm1d(2))
 
-    weights = read_weights(Layout(tmp_path), saved.digest)
+    weights = read_weights(Draft(tmp_path), saved.digest)
 
     assert list(weights) == ["bias", "running_mean", "running_var", "weight"]
     assert len(weights) == 4
@@ -51,22 +51,22 @@ def test_float_parameters_and_buffers_are_there_counters_are_not(tmp_path: Path)
 
 def test_bfloat16_is_widened(tmp_path: Path) -> None:
     model = nn.Linear(3, 3).to(torch.bfloat16)
-    saved = save_model(Layout(tmp_path), model)
+    saved = save_model(Draft(tmp_path), model)
 
-    weight = read_weights(Layout(tmp_path), saved.digest)["weight"]
+    weight = read_weights(Draft(tmp_path), saved.digest)["weight"]
 
     assert np.array_equal(weight.values, model.weight.detach().float().numpy())
     assert (weight.dtype, weight.stored_bytes) == ("bfloat16", 18)
 
 
 def test_damage_is_found_before_numbers_are_shown(tmp_path: Path) -> None:
-    saved = save_model(Layout(tmp_path), nn.Linear(3, 3))
-    file = Layout(tmp_path).artifact(saved.digest)
-    assert len(read_weights(Layout(tmp_path), saved.digest)) == 2
+    saved = save_model(Draft(tmp_path), nn.Linear(3, 3))
+    file = Draft(tmp_path).artifact(saved.digest)
+    assert len(read_weights(Draft(tmp_path), saved.digest)) == 2
     file.write_bytes(file.read_bytes()[:-1] + b"\0")
 
     with pytest.raises(StoreError, match="is damaged: its bytes have the digest"):
-        read_weights(Layout(tmp_path), saved.digest)
+        read_weights(Draft(tmp_path), saved.digest)
 
 
 def test_no_torch_is_needed() -> None:
