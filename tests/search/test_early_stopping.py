@@ -11,10 +11,13 @@ import pytest
 
 from cc_ray.errors import InvalidRecipeError, UnknownMetricError
 from cc_ray.reports import Report
-from cc_ray.search import SearchSpace, asha, choice, median, recipe, step
+from cc_ray.search import SearchSpace, asha, choice, median, optional, recipe, step
+from cc_ray.search.agenda import take_stock
 from cc_ray.search.early_stopping import Contest, EarlyStopping, contest_of
+from cc_ray.search.records import TrialState, write_trials
 from cc_ray.search.referee import Referee
-from cc_ray.search.sampling import check
+from cc_ray.search.sampling import check, listed
+from cc_ray.store import Store
 
 ACCURACY = {"accuracy": "higher"}
 
@@ -113,6 +116,28 @@ def test_what_no_model_of_its_size_beats_goes_on_where_there_are_other_objective
     )
 
     assert found == ["go", "go", "spare", "stop", "stop"]
+
+
+def test_what_was_stopped_early_is_done_while_the_space_asks_for_early_stopping(digits_store: Store) -> None:
+    asking = space(early_stopping=asha(), baselines=False)
+    early, with_its_session = listed(asking)
+    write_trials(digits_store, [TrialState("s", early, "stopped", "why", failed_step="magnitude_pruning()")])
+    write_trials(digits_store, [TrialState("s", with_its_session, "stopped", "why")])
+
+    agenda = take_stock(asking, digits_store)
+
+    assert [state.recipe for state in agenda.stopped] == [early]
+    assert agenda.to_run == (with_its_session,) and agenda.total == 2
+    assert set(take_stock(space(baselines=False), digits_store).to_run) == {early, with_its_session}
+
+
+def test_baselines_and_what_others_go_on_from_are_made_to_the_end() -> None:
+    prune, tune = step("magnitude_pruning", sparsity=0.25), step("fine_tune", epochs=1)
+    agenda = take_stock(space(early_stopping=asha(), recipes=[recipe("resnet", [prune, optional(tune)])]), None)
+
+    may_stop = [made for made in agenda.to_run if made.model_ids(agenda.task.task_id)[-1] not in agenda.lasting]
+
+    assert [[each.operation for each in made.steps] for made in may_stop] == [["magnitude_pruning", "fine_tune"]]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
