@@ -10,6 +10,7 @@ Neither the actor nor those who wait import torch: only the workers that run ste
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ import ray
 from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, ObjectLostError, OutOfMemoryError, RayActorError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cc_ray.errors import CcRayError, StoppedEarlyError, StoreUnavailableError, TrialFailedError
 from cc_ray.recipe import BASE_STEP, Recipe, identity, step_name
@@ -48,9 +50,11 @@ _MEMORY: Final = (
     "Where steps need more memory than there is, let them ask for theirs by `resources` of the search space "
     "(`memory_bytes`), so that fewer run at once, or add a larger machine."
 )
+_ANSWER_S: Final = 60.0
+"""How long a node may take to say whether a process of it lives."""
 _SESSIONS: Final = 8
 """Failures and new models of so many sessions are remembered."""
-_ANSWER_S: Final = 30.0
+_DECISION_S: Final = 30.0
 """A step that has no answer to its report after this time goes on."""
 _LOST: Final = (ObjectLostError, RayActorError)
 """What is raised when the actor is gone, and with it the tasks that it owned.
@@ -143,6 +147,25 @@ class Chain:
         if self.failure is None:
             return "finished"
         return "stopped" if self.failure.stopped else "failed"
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The process that a piece of work runs in."""
+
+    node_id: str
+    pid: int
+
+    async def lives(self) -> bool:
+        """Whether the process is there; taken for granted of a node that does not answer."""
+        there = NodeAffinitySchedulingStrategy(self.node_id, soft=False)
+        asked = _is_running.options(scheduling_strategy=there).remote(self.pid)
+        try:
+            return bool(await asyncio.wait_for(asked, _ANSWER_S))
+        except TimeoutError:
+            return True
+        except RayError:  # The node is gone.
+            return False
 
 
 def complete(job: Job) -> Chain:
@@ -278,7 +301,7 @@ class Steps:
                 before = ticket.work if kind == "step" else before
         return tickets
 
-    async def began(self, key: _Key, time_limit_s: float | None) -> None:
+    async def began(self, key: _Key, worker: Worker, time_limit_s: float | None) -> None:
         """Hear that a worker takes up a piece of work; it is ended after its time, or where too many died of it."""
         if under_way := self._under_way.get(key):
             under_way.attempts += 1
@@ -286,8 +309,7 @@ class Steps:
                 # Ray itself goes on without end where it was memory that ran out.
                 self._end(key, f"{_RETRIES + 1} workers died of it, one after the other. {_MEMORY}")
             elif time_limit_s is not None:
-                late = f"it took longer than its limit of {time_limit_s:g} s"
-                under_way.let_run(asyncio.get_running_loop().call_later(time_limit_s, self._end, key, late))
+                under_way.let_run(asyncio.ensure_future(self._expire(key, worker, time_limit_s)))
 
     async def report(self, job: Job, contest: Contest, report: Report) -> Decision:
         """Hear what a model under way is worth, and decide whether its step goes on."""
@@ -370,6 +392,12 @@ class Steps:
             self._referees[key] = Referee(contest, rows)
         return self._referees[key]
 
+    async def _expire(self, key: _Key, worker: Worker, time_limit_s: float) -> None:
+        await asyncio.sleep(time_limit_s)
+        # One that died is followed by another, which may have to wait for a CPU before it says that it begins.
+        if await worker.lives():
+            self._end(key, f"it took longer than its limit of {time_limit_s:g} s")
+
     def _end(self, key: _Key, reason: str) -> None:
         if under_way := self._under_way.get(key):
             under_way.ended = reason
@@ -387,14 +415,14 @@ class _UnderWay:
     """Held, because the event loop itself holds only weak references."""
     lasts: bool = False
     """Somebody needs it made to the end."""
-    timer: asyncio.TimerHandle | None = None
+    timer: asyncio.Future[None] | None = None
     """Ends it after its time."""
     attempts: int = 0
     """Workers that took it up."""
     ended: str = ""
     """Why it was ended."""
 
-    def let_run(self, timer: asyncio.TimerHandle | None) -> None:
+    def let_run(self, timer: asyncio.Future[None] | None) -> None:
         """Put a timer in the place of the last one: a worker that died is followed by another."""
         if self.timer:
             self.timer.cancel()
@@ -449,7 +477,7 @@ def _reporter(job: Job, kind: Kind, index: int) -> Reporter | None:
 def _ask(job: Job, contest: Contest, report: Report) -> Decision:
     try:
         actor = ray.get_actor(_actor_name(job.root), _NAMESPACE)
-        decision: Decision = ray.get(actor.report.remote(job, contest, report), timeout=_ANSWER_S)
+        decision: Decision = ray.get(actor.report.remote(job, contest, report), timeout=_DECISION_S)
     except (RayError, ValueError):  # Lost or being restarted: nothing is ended without a word.
         return Decision()
     return decision
@@ -460,7 +488,8 @@ def _tell_of(job: Job, kind: Kind, index: int) -> None:
     # Whoever started the actor may be gone: then nobody waits for this.
     with suppress(ValueError):
         actor = ray.get_actor(_actor_name(job.root), _NAMESPACE)
-        actor.began.remote((kind, job.recipe.model_ids(job.task_id)[index]), job.time_limit_s)
+        worker = Worker(ray.get_runtime_context().get_node_id(), os.getpid())
+        actor.began.remote((kind, job.recipe.model_ids(job.task_id)[index]), worker, job.time_limit_s)
 
 
 def _import(task: Mapping[str, Any]) -> None:
@@ -472,6 +501,15 @@ def _import(task: Mapping[str, Any]) -> None:
         made.build(base)  # Imports the libraries of its models.
 
 
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+_is_running = ray.remote(num_cpus=0, max_retries=0)(_exists)
 _warm = ray.remote(num_cpus=1, max_retries=0)(_import)
 _work = ray.remote(num_cpus=1, max_retries=_RETRIES)(_run)
 
