@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -121,8 +122,11 @@ def test_what_no_model_of_its_size_beats_goes_on_where_there_are_other_objective
 def test_what_was_stopped_early_is_done_while_the_space_asks_for_early_stopping(digits_store: Store) -> None:
     asking = space(early_stopping=asha(), baselines=False)
     early, with_its_session = listed(asking)
-    write_trials(digits_store, [TrialState("s", early, "stopped", "why", failed_step="magnitude_pruning()")])
-    write_trials(digits_store, [TrialState("s", with_its_session, "stopped", "why")])
+    states = (
+        TrialState("s", early, "stopped", "why", failed_step="magnitude_pruning()"),
+        TrialState("s", with_its_session, "stopped", "why"),
+    )
+    write_trials(digits_store, [(state, datetime.now(UTC)) for state in states])
 
     agenda = take_stock(asking, digits_store)
 
