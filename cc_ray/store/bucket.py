@@ -23,7 +23,6 @@ from cc_ray.errors import StoreError
 from cc_ray.recipe import identity
 from cc_ray.schema import BATCHES, SCHEMA_VERSION
 from cc_ray.store.folder import rename_unless_there, size_bytes, sweep_partial
-from cc_ray.store.late import opened_late
 from cc_ray.store.layout import Layout
 from cc_ray.store.objects import AT_ONCE, Objects, Tag
 from cc_ray.store.place import Piece, Place
@@ -53,6 +52,7 @@ class Bucket(Place):
     """
 
     format = "cc-ray store in a bucket"
+    late = True
     name: str
     layout: Mirror
 
@@ -145,10 +145,6 @@ class Bucket(Place):
             source = self._folder(kind, name, marker.writer)
         for file in files:
             self.layout.download(f"{source}/{file.name}", file)
-
-    def filesystem(self) -> Any:
-        """See `Place`."""
-        return opened_late(lambda file: self.bring([file]))
 
     def read(self, file: Path) -> tuple[Any, Tag]:
         """See `Place`."""

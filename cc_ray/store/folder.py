@@ -33,6 +33,7 @@ class Folder(Place):
     """
 
     format = "cc-ray store"
+    late = False
     name: Path
 
     def __init__(self, root: Path | str, *, create: bool = False) -> None:
@@ -77,10 +78,6 @@ class Folder(Place):
 
     def bring(self, files: Iterable[Path]) -> None:
         """See `Place`: all files are here."""
-
-    def filesystem(self) -> Any:
-        """See `Place`."""
-        return None
 
     def read(self, file: Path) -> tuple[Any, Any]:
         """See `Place`."""

@@ -34,6 +34,8 @@ class Place(ABC):
 
     format: ClassVar[str]
     """What `store.json` calls a store of this sort."""
+    late: ClassVar[bool]
+    """Files may have to be brought before they can be read."""
     name: Path | str
     """What a user calls it: a folder or a URL. It leads here from every machine that sees it."""
     layout: Layout
@@ -65,10 +67,6 @@ class Place(ABC):
         Raises:
             FileNotFoundError: If the store has one of them no more.
         """
-
-    @abstractmethod
-    def filesystem(self) -> Any:
-        """What pyarrow reads files with that may not have been brought yet; None where all are here."""
 
     @abstractmethod
     def read(self, file: Path) -> tuple[Any, Any]:

@@ -173,7 +173,7 @@ class Store:
         """Parquet files of every table, listed together: no batch is in one table and not in another, none twice.
 
         Args:
-            here: Names of the tables whose files are to lie on this machine. Others are brought by `filesystem`.
+            here: Names of the tables whose files are to lie on this machine. Others wait for `bring`.
         """
 
         def listed() -> dict[str, list[Path]]:
@@ -183,9 +183,19 @@ class Store:
 
         return self.steadily(listed)
 
-    def filesystem(self) -> Any:
-        """What pyarrow reads files of a snapshot with that are not on this machine; None where all are."""
-        return self.place.filesystem()
+    @property
+    def late(self) -> bool:
+        """Whether files of a snapshot may have to be brought before they can be read."""
+        return self.place.late
+
+    def bring(self, files: Iterable[Path]) -> None:
+        """See to it that files of a snapshot lie on this machine.
+
+        Raises:
+            FileNotFoundError: If one of them is gone, because its rows were merged into another.
+            StoreError: If the store cannot be reached.
+        """
+        self.place.bring(files)
 
     def loose(self, kind: str) -> list[str]:
         """Keys of the published batches of one kind that no segment holds, sorted."""

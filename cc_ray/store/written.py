@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from cc_ray.store.folder import replace_file
-from cc_ray.store.late import opened_late
 from cc_ray.store.layout import Layout
 from cc_ray.store.tables import Store
 
@@ -85,9 +84,11 @@ class WrittenStore:
         del here
         return {name: [Path(file) for file in files] for name, files in self._read()["files"].items()}
 
-    def filesystem(self) -> Any:
-        """As of `Store`: files that no question needed yet are not here."""
-        return opened_late()
+    late = True
+    """As of `Store`: files that no question needed yet are not here."""
+
+    def bring(self, files: Iterable[Path]) -> None:
+        """As of `Store`; what a question needs was brought before it was asked."""
 
     def steadily(self, read: Callable[[], T]) -> T:
         """As of `Store`: files stay for an hour after a compaction."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.fs as pafs
 
 from cc_ray.errors import StoreError
 from cc_ray.schema import TABLES
@@ -50,7 +51,7 @@ class Rows:
         files: Mapping[str, Sequence[Path]],
         before: Rows | None = None,
         only: frozenset[str] | None = None,
-        filesystem: Any = None,
+        late: bool = False,
     ) -> Rows:
         """Read what `before` has not read yet; published files never change.
 
@@ -58,7 +59,7 @@ class Rows:
             files: Files by table.
             before: Rows of the same store, read with the same `only`.
             only: Names of the tables and views that are wanted; None for all.
-            filesystem: What pyarrow reads the files of large tables with; None for this machine's own.
+            late: Files of large tables may not be there before a question needs them.
 
         Raises:
             StoreError: If a file is damaged.
@@ -67,8 +68,29 @@ class Rows:
         before = before or cls({})
         wanted = [name for name in TABLES if only is None or name in only]
         small = {name: _read(name, files[name], before) for name in wanted if name not in LARGE}
-        large = {name: _dataset(name, files[name], filesystem) for name in wanted if name in LARGE}
+        large = {name: _dataset(name, files[name], late) for name in wanted if name in LARGE}
         return cls(files, small, large, only)
+
+
+def brought_late(table: str, files: Sequence[Path], bring: Callable[[Path], None]) -> ds.Dataset:
+    """The rows of a large table for pyarrow alone: a file is brought when it is read."""
+    filesystem = pafs.PyFileSystem(_Late(bring))
+    paths = [str(file) for file in files]
+    return ds.FileSystemDataset.from_paths(paths, TABLES[table].schema, ds.ParquetFileFormat(), filesystem=filesystem)
+
+
+class _Late(pafs.FSSpecHandler):  # type: ignore[misc]
+    def __init__(self, bring: Callable[[Path], None]) -> None:
+        # Of what this class can do, pyarrow asks of named files that they are opened, and no more.
+        super().__init__(None)
+        self._bring = bring
+
+    def get_type_name(self) -> str:
+        return "late"
+
+    def open_input_file(self, path: str) -> Any:
+        self._bring(Path(path))
+        return pafs.LocalFileSystem().open_input_file(path)
 
 
 def connect(rows: Rows, settings: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
@@ -160,8 +182,12 @@ def _read(name: str, files: Sequence[Path], before: Rows) -> pa.Table:
     return pa.concat_tables([before.small[name], fresh]) if known else fresh
 
 
-def _dataset(name: str, files: Sequence[Path], filesystem: Any = None) -> Any:
+def _dataset(name: str, files: Sequence[Path], late: bool = False) -> Any:
     schema = TABLES[name].schema
     if not files:
         return ds.dataset(schema.empty_table())
-    return ds.dataset([str(file) for file in files], schema=schema, format="parquet", filesystem=filesystem)
+    paths = [str(file) for file in files]
+    if not late:
+        return ds.dataset(paths, schema=schema, format="parquet")
+    # This one does not ask whether they are there.
+    return ds.FileSystemDataset.from_paths(paths, schema, ds.ParquetFileFormat(), filesystem=pafs.LocalFileSystem())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +18,9 @@ from cc_ray.errors import QueryError
 from cc_ray.store import Store
 from cc_ray.store.layout import Layout
 from cc_ray.store.written import WrittenStore
-from cc_ray.views.database import SMALL, Rows, comment, comment_large, connect, lock, register
+from cc_ray.views.database import SMALL, Rows, brought_late, comment, comment_large, connect, lock, register
 from cc_ray.views.definitions import asks_what_there_is, needed
-from cc_ray.views.statements import check, explained
+from cc_ray.views.statements import COMPACTED, check, explained
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 """Values for `?` by position, or for `$name` by name."""
@@ -46,9 +46,11 @@ class Views:
         self._arrangement = store.arrangement()
         known = before._rows if before else None
         small = [name for name in SMALL if only is None or name in only]
-        self._rows: Rows = store.steadily(lambda: Rows.of(store.snapshot(small), known, only, store.filesystem()))
+        self._rows: Rows = store.steadily(lambda: Rows.of(store.snapshot(small), known, only, store.late))
         self._idle: deque[duckdb.DuckDBPyConnection] = deque()
         self._lock = Lock()
+        self._away = set(self._rows.large) if store.late else set()
+        """Large tables whose files were not brought yet."""
         self._commented = False
 
     def __repr__(self) -> str:
@@ -71,6 +73,7 @@ class Views:
         It is a database in memory beside the one that answers `sql`: whatever is done to it, the store and other
         answers stay as they are.
         """
+        self._bring(self._away)
         connection = self.unlocked()
         lock(connection)
         return connection
@@ -99,6 +102,8 @@ class Views:
         Raises:
             QueryError: If the statement is wrong, is not a question, or reaches beyond the store's views.
         """
+        names = needed(query) if self._away else frozenset()
+        self._bring(self._away if names is None else self._away & names)
         try:
             with self._cursor(tables or {}) as cursor:
                 check(cursor, query)
@@ -114,14 +119,25 @@ class Views:
             raise QueryError(explained(error)) from error
 
     def dataset(self, table: str) -> ds.Dataset:
-        """The rows of a large table, for reading them in order without SQL."""
-        return self._rows.large[table]
+        """The rows of a large table, for reading them in order without SQL; its files are brought one by one."""
+        if table not in self._away:
+            return self._rows.large[table]
+        return brought_late(table, self._rows.files[table], lambda file: self._store.bring([file]))
 
     def refreshed(self) -> Views:
         """Views of the store as it is now: these if nothing was published or moved to other files since."""
         if self._store.version() == self.version and self._store.arrangement() == self._arrangement:
             return self
         return Views(self._store, self, self._rows.only)
+
+    def _bring(self, tables: Set[str]) -> None:
+        """DuckDB and pyarrow would wait for each other if files were brought while DuckDB reads them."""
+        for table in sorted(tables):
+            try:
+                self._store.bring(self._rows.files[table])
+            except FileNotFoundError as error:
+                raise QueryError(COMPACTED) from error
+            self._away.discard(table)
 
     @cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:

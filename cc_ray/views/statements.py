@@ -18,7 +18,7 @@ _HINTS: Final = (
     (duckdb.CatalogException, "SHOW TABLES lists what can be asked."),
     (duckdb.BinderException, "DESCRIBE <view> lists a view's columns."),
 )
-_COMPACTED: Final = "The store was compacted since these views were opened: ask again with views.refreshed()."
+COMPACTED: Final = "The store was compacted since these views were opened: ask again with views.refreshed()."
 
 
 def check(connection: duckdb.DuckDBPyConnection | Any, query: str) -> None:
@@ -48,5 +48,5 @@ def shortened(text: str) -> str:
 
 def _hint(error: duckdb.Error) -> str:
     if "No such file or directory" in str(error):
-        return _COMPACTED
+        return COMPACTED
     return next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
