@@ -10,7 +10,6 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from cc_ray import compare
 from cc_ray.errors import NotComparableError
 from cc_ray.terminal.tables import duration, grid, notices, screen
 from cc_ray.wording import format_value
@@ -74,6 +73,9 @@ def show_summary(summary: StudySummary, store: Path | str) -> None:
 
 def show_noise(views: Views, study: str, metrics: Iterable[str], formats: Mapping[str, str]) -> None:
     """Say of each metric how far other seeds alone move it, where recipes of a study ran with several."""
+    # Imported here: the command line imports this file to show its help.
+    from cc_ray import compare
+
     ids = [model_id for model_id in compare.trials(views, study)["model_id"].to_pylist() if model_id]
     for metric in metrics if ids else ():
         try:
