@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cc_ray.recipe import Recipe, trial_id
 from cc_ray.search.baselines import baselines
 from cc_ray.search.branching import resolved
 from cc_ray.search.matching import answers_for
-from cc_ray.search.records import TrialState, has_all, last_trials
+from cc_ray.search.records import Holdings, TrialState, holdings, last_trials
 from cc_ray.search.sampling import canonical, check, draw_by_lot, listed, size, task_of
 from cc_ray.search.space import SearchSpace
 from cc_ray.store import Store
@@ -38,6 +38,8 @@ class Agenda:
     """Trials to run; of a guided search more than `to_run` names."""
     lasting: frozenset[str] = frozenset()
     """Models that are made to the end: those of baselines, and those that other recipes go on from."""
+    held: Holdings = field(default_factory=Holdings)
+    """What the store held."""
 
     @property
     def total(self) -> int:
@@ -68,29 +70,25 @@ def take_stock(space: SearchSpace, store: Store | None, *, retry_failed: bool = 
     task = task_of(space)
     space = resolved(space, store, task.task_id)
     check(space)
-    states = last_trials(store, space.name) if store else {}
+    states, held = (last_trials(store, space.name), holdings(store)) if store else ({}, Holdings())
     beside = baselines(space)
     first = listed(beside) if beside else []
     own = _recipes(space, states)
     finished, failed, stopped, to_run = [], [], [], []
     for recipe in dict.fromkeys((*first, *own)):
-        state = states.get(trial_id(space.name, recipe))
+        state, is_there = states.get(trial_id(space.name, recipe)), held.all_of(recipe, task.task_id)
         if state and state.state == "failed" and not retry_failed:
             failed.append(replace(state, recipe=recipe))
-        elif state and state.state == "finished" and _is_there(store, recipe, task):
+        elif state and state.state == "finished" and is_there:
             finished.append(recipe)
-        elif state and state.stopped_early and space.early_stopping and not _is_there(store, recipe, task):
+        elif state and state.stopped_early and space.early_stopping and not is_there:
             stopped.append(replace(state, recipe=recipe))
         else:
             to_run.append(recipe)
     still_open = max(0, _samples(space, first) - len(set(own) - set(first)))
     count = len(to_run) + still_open
     lasting = _lasting((*first, *own), first, task)
-    return Agenda(space, task, tuple(finished), tuple(failed), tuple(stopped), tuple(to_run), count, lasting)
-
-
-def _is_there(store: Store | None, recipe: Recipe, task: Task) -> bool:
-    return store is not None and has_all(store, recipe, task.task_id)
+    return Agenda(space, task, tuple(finished), tuple(failed), tuple(stopped), tuple(to_run), count, lasting, held)
 
 
 def _lasting(recipes: Iterable[Recipe], beside: Iterable[Recipe], task: Task) -> frozenset[str]:

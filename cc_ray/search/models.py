@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from cc_ray.store import Store
@@ -14,11 +14,10 @@ State = Literal["missing", "reused", "made", "failed"]
 class Models:
     """Every model that the trials known so far need, once.
 
-    The store is asked once about each: what comes later is told, so that looking on costs the same with ten models
-    and with ten thousand.
+    What is made is told, not looked for: looking on costs the same with ten models and with ten thousand.
 
     Args:
-        store: Says which models are there when a trial first needs them.
+        store: Where they go.
     """
 
     def __init__(self, store: Store) -> None:
@@ -27,14 +26,23 @@ class Models:
         self.counts: Counter[State] = Counter()
         """Number of models by state."""
 
-    def need(self, ids: Iterable[str]) -> None:
-        """A trial needs these, from its base model on; after one that failed the others are never made."""
+    def has(self, model_id: str) -> bool:
+        """Whether it is known to be in the store."""
+        return self._states.get(model_id) in ("reused", "made")
+
+    def need(self, ids: Iterable[str], is_there: Callable[[str], bool]) -> None:
+        """A trial needs these, from its base model on; after one that failed the others are never made.
+
+        Args:
+            ids: The models.
+            is_there: Whether the store holds one of which nothing is known yet.
+        """
         for model_id in ids:
             state = self._states.get(model_id)
             if state == "failed":
                 return
             if state is None:
-                self._put(model_id, "reused" if self._store.has("step", model_id) else "missing")
+                self._put(model_id, "reused" if is_there(model_id) else "missing")
 
     def made(self, ids: Iterable[str]) -> None:
         """These are in the store now."""
@@ -42,25 +50,20 @@ class Models:
             if self._states.get(model_id) == "missing":
                 self._put(model_id, "made")
 
-    def failed(self, ids: Iterable[str]) -> None:
-        """A trial of these failed: the first that is not in the store is the one, those after it are never made."""
-        for model_id in self._absent(ids)[:1]:
-            self._put(model_id, "failed")
+    def ended_short(self, ids: Iterable[str], *, failed: bool) -> None:
+        """A trial of these did not get to its end: those that are not in the store are never made.
 
-    def stopped(self, ids: Iterable[str]) -> None:
-        """A trial of these was stopped early: those that are not in the store are never made."""
-        self._absent(ids)
-
-    def _absent(self, ids: Iterable[str]) -> list[str]:
-        """Forget those that are not in the store."""
-        absent = []
+        Args:
+            ids: The models, from the base model on.
+            failed: The first that is missing failed; else it was stopped early.
+        """
+        state: State | None = "failed" if failed else None
         for model_id in ids:
             if self._states.get(model_id) == "missing" and self._store.has("step", model_id):
                 self._put(model_id, "made")
-            elif self._states.get(model_id) not in ("reused", "made"):
-                self._put(model_id, None)
-                absent.append(model_id)
-        return absent
+            elif not self.has(model_id):
+                self._put(model_id, state)
+                state = None
 
     def _put(self, model_id: str, state: State | None) -> None:
         before = self._states.pop(model_id, None)

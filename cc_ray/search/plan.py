@@ -10,6 +10,7 @@ from typing import Final
 
 from cc_ray.recipe import BASE_STEP, Recipe
 from cc_ray.search.agenda import Agenda, take_stock
+from cc_ray.search.records import Holdings
 from cc_ray.search.space import SearchSpace
 from cc_ray.store import Store
 
@@ -19,6 +20,8 @@ DEFAULT_LATENCY_S: Final = 0.8
 """Taken for the timing of a model where the store has seen none."""
 DEFAULT_BYTES: Final = 500_000
 """Taken for a model with its rows where the store has not seen the operation."""
+_LAST: Final = 20
+"""Sizes of so many models of an operation are looked up."""
 START_S: Final = 10.0
 """What starting a local cluster and its workers takes."""
 
@@ -93,12 +96,12 @@ def plan_agenda(agenda: Agenda, store: Store | None) -> Plan:
     recipes = (*agenda.finished, *(state.recipe for state in (*agenda.failed, *agenda.stopped)), *to_run)
     task_id = agenda.task.task_id
     models = _models(recipes, task_id)
-    known = {model_id for model_id in models if store and store.has("step", model_id)}
+    known = agenda.held.made.intersection(models)
     missing = {model_id: models[model_id] for model_id in _models(to_run, task_id) if model_id not in known}
-    seen = _Seen(store)
+    seen = _Seen(store, agenda.held)
     by_operation = tuple(_operation(name, models, missing, seen) for name in sorted(set(models.values())))
     steps = sum(len(recipe.steps) + 1 for recipe in recipes)
-    untimed = [key for key in _models(to_run, task_id) if not (store and store.has("latency", key))]
+    untimed = _models(to_run, task_id).keys() - agenda.held.timed
     return Plan(
         study_id=agenda.space.name,
         trials=agenda.total,
@@ -117,14 +120,14 @@ def plan_agenda(agenda: Agenda, store: Store | None) -> Plan:
 
 
 class _Seen:
-    """Medians of what steps took before, by operation."""
+    """Medians of what the last steps took, by operation."""
 
-    def __init__(self, store: Store | None) -> None:
+    def __init__(self, store: Store | None, held: Holdings) -> None:
         self._step_s: dict[str, list[float]] = {}
         self._bytes: dict[str, list[int]] = {}
         self._latency_s: list[float] = []
         if store:
-            self._read(store)
+            self._read(store, held)
 
     def step_s(self, operation: str) -> float | None:
         return statistics.median(self._step_s[operation]) if operation in self._step_s else None
@@ -136,13 +139,16 @@ class _Seen:
     def latency_s(self) -> float:
         return statistics.median(self._latency_s) if self._latency_s else DEFAULT_LATENCY_S
 
-    def _read(self, store: Store) -> None:
+    def _read(self, store: Store, held: Holdings) -> None:
         operations = {}
-        for row in store.read("models").select(["model_id", "operation", "artifact"]).to_pylist():
-            if not store.has("step", row["model_id"]):
+        models = store.read("models").sort_by([("created_at", "descending")])
+        for row in models.select(["model_id", "operation", "artifact"]).to_pylist():
+            if row["model_id"] not in held.made:
                 continue  # Imported, many in one batch: no step of ours made it.
             operation = operations[row["model_id"]] = row["operation"] or BASE_STEP
-            self._bytes.setdefault(operation, []).append(_bytes(store, row["model_id"], row["artifact"]))
+            sizes = self._bytes.setdefault(operation, [])
+            if len(sizes) < _LAST:
+                sizes.append(_bytes(store, row["model_id"], row["artifact"]))
         for run in store.read("step_runs").to_pylist():
             if run["outcome"] == "published" and run["kind"] == "latency":
                 self._latency_s.append(run["duration_s"])

@@ -136,9 +136,23 @@ def is_recorded(store: Store, space: SearchSpace) -> bool:
     return bool(rows) and rows[-1]["state"] == "finished" and rows[-1]["search_space"] == space_text
 
 
-def has_all(store: Store, recipe: Recipe, task_id: str) -> bool:
-    """Whether every model of a recipe is made, measured and timed."""
-    return all(store.has(kind, model_id) for model_id in recipe.model_ids(task_id) for kind in ("step", "latency"))
+@dataclass(frozen=True)
+class Holdings:
+    """The models that a store held at one moment: it is asked once, not about each of thousands."""
+
+    made: frozenset[str] = frozenset()
+    """Made and measured by a step."""
+    timed: frozenset[str] = frozenset()
+
+    def all_of(self, recipe: Recipe, task_id: str) -> bool:
+        """Whether every model of a recipe is made, measured and timed."""
+        ids = recipe.model_ids(task_id)
+        return self.made.issuperset(ids) and self.timed.issuperset(ids)
+
+
+def holdings(store: Store) -> Holdings:
+    """What the store holds now."""
+    return Holdings(frozenset(store.keys("step")), frozenset(store.keys("latency")))
 
 
 def metrics_of(store: Store, model_id: str) -> dict[str, float]:
@@ -165,10 +179,10 @@ def metrics_by_model(store: Store, model_ids: Collection[str]) -> dict[str, dict
 
 def recipes_of(store: Store, task_id: str) -> Iterator[tuple[str, Recipe]]:
     """The models of a task that steps made, with their recipes."""
-    table = store.read("models")
+    table, made = store.read("models"), frozenset(store.keys("step"))
     rows = table.filter(pc.equal(table.column("task_id"), task_id)).select(["model_id", "recipe"]).to_pylist()
     for row in rows:
-        if store.has("step", row["model_id"]):
+        if row["model_id"] in made:
             yield row["model_id"], Recipe.from_json(json.loads(row["recipe"]))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from cc_ray.recipe import Recipe
@@ -14,7 +15,6 @@ from cc_ray.search.progress import Best, Failure, Progress, StudySummary
 from cc_ray.search.records import (
     TrialState,
     behind,
-    has_all,
     hours_of,
     metrics_by_model,
     metrics_of,
@@ -62,7 +62,7 @@ class Study:
         self._hours = hours_of(store, agenda.space.name)
         self._look_up(agenda.finished)
         for recipe in agenda.finished:
-            self._models.need(recipe.model_ids(self.task_id))
+            self._models.need(recipe.model_ids(self.task_id), agenda.held.made.__contains__)
             self._judge(recipe)
         self._unchanged = 0
 
@@ -80,8 +80,8 @@ class Study:
         ensure_task(self._store, self.agenda.task)
         self._write_study("running")
         for recipe in self.agenda.to_run:
+            self._models.need(recipe.model_ids(self.task_id), self.agenda.held.made.__contains__)
             self._note(self._state(recipe, "pending"))
-            self._models.need(recipe.model_ids(self.task_id))
         self.flush()
 
     def finish_known(self) -> list[Recipe]:
@@ -89,7 +89,7 @@ class Study:
         known: list[Recipe] = []
         left: list[Recipe] = []
         for recipe in self.agenda.to_run:
-            (known if has_all(self._store, recipe, self.task_id) else left).append(recipe)
+            (known if self.agenda.held.all_of(recipe, self.task_id) else left).append(recipe)
         self._look_up(known)
         for recipe in known:
             self.ended(recipe, Chain(0, len(recipe.steps) + 1))
@@ -100,7 +100,7 @@ class Study:
         """A trial begins."""
         if recipe not in self._running:
             self._running[recipe] = time.monotonic()
-            self._models.need(recipe.model_ids(self.task_id))
+            self._models.need(recipe.model_ids(self.task_id), partial(self._store.has, "step"))
             self._note(self._state(recipe, "running"))
 
     def learn(self, made: Iterable[str]) -> None:
@@ -111,23 +111,29 @@ class Study:
         """A trial has all its models, or a step failed or was stopped; returns the metrics of its model, if any."""
         self._hours["cpus"] += chain.cpu_s / 3600
         self._hours["gpus"] += chain.gpu_s / 3600
-        values = None if chain.failure else self._judge(recipe)
+        if chain.failure:
+            self._ended_short(recipe, chain)
+            return None
+        values = self._judge(recipe)
+        self._models.made(recipe.model_ids(self.task_id))
+        self._note(self._state(recipe, chain.state, chain))
+        self._running.pop(recipe, None)
+        self._finished += 1
+        return values
+
+    def _ended_short(self, recipe: Recipe, chain: Chain) -> None:
+        stopped_early = chain.failure is not None and bool(chain.failure.stopped)
+        self._models.ended_short(recipe.model_ids(self.task_id), failed=not stopped_early)
         state = self._state(recipe, chain.state, chain)
         self._note(state)
         self._running.pop(recipe, None)
-        if chain.failure and chain.failure.stopped:
+        if stopped_early:
             self._stopped += 1
             self._unchanged += 1
-            self._models.stopped(recipe.model_ids(self.task_id))
-        elif chain.failure:
-            self._failures.append(state)
-            self._models.failed(recipe.model_ids(self.task_id))
-            # The store alone knows of it: a driver that is killed now must not forget.
-            self.flush()
         else:
-            self._finished += 1
-            self._models.made(recipe.model_ids(self.task_id))
-        return values
+            self._failures.append(state)
+        # The store alone knows of it: a driver that is killed now must not forget.
+        self.flush()
 
     def flush(self) -> None:
         """Write the trials' changes since the last time, together: a file for each would be very many."""
@@ -251,7 +257,7 @@ class Study:
             state=state,
             reason=failure.reason or None,
             failed_step=failure.failed_step or None,
-            model_id=model_id if self._store.has("step", model_id) else None,
+            model_id=model_id if self._models.has(model_id) else None,
             steps_reused=chain.reused if chain else 0,
             steps_run=chain.made if chain else 0,
             hypervolume=self._front.volume if chain else None,

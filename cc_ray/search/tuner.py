@@ -48,6 +48,8 @@ _TICK_S: Final = 0.5
 """Time between two calls of `on_progress`."""
 _PATIENCE: Final = 10
 """A trial whose coordinator is lost, with its node, is begun again so many times."""
+_COORDINATOR_BYTES: Final = 200_000_000
+"""Memory that a coordinator takes."""
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 _SETTINGS: Final = {
     # A trial would write its result in three formats that nobody reads: the store has it.
@@ -102,9 +104,14 @@ def explore(
     return summary
 
 
-def coordinators(cpus: int) -> int:
-    """Trials at work at once: some wait for others' steps, and every CPU is to be busy. Each takes about 200 MB."""
-    return min(2 * cpus + 2, 64)
+def coordinators(cpus: int, memory_bytes: float) -> int:
+    """Trials at work at once: some wait for others' steps, and every CPU is to be busy.
+
+    Args:
+        cpus: Those of the cluster.
+        memory_bytes: What Ray may use of the driver's machine, where the coordinators are.
+    """
+    return min(2 * cpus + 2, max(4, int(memory_bytes // _COORDINATOR_BYTES)))
 
 
 class _Session:
@@ -231,7 +238,7 @@ class _Session:
         limit_s = self.study.agenda.space.step_time_limit_s
         contest, names = contest_of(self.study.agenda.space), (self.study.study_id, self._name)
         job = Job(self._root, task, self.study.task_id, Recipe(""), *names, self._needs, limit_s, contest)
-        width = min(count, coordinators(self._cpus))
+        width = min(count, coordinators(self._cpus, _this_node()["Resources"].get("memory", 0.0)))
         again: list[Recipe] = []
         for _ in range(_PATIENCE):
             search = _Search(self, sampler, again)
@@ -375,9 +382,12 @@ class _Stop(_NotRestored, tune.Stopper):  # type: ignore[misc]
 
 def _coordinator_resources() -> Any:
     """A sliver of the driver's machine and no CPU: there Tune's folder is, and every machine has the resource."""
+    return tune.PlacementGroupFactory([{f"node:{_this_node()['NodeManagerAddress']}": 0.001}])
+
+
+def _this_node() -> Any:
     here = ray.get_runtime_context().get_node_id()
-    address = next(node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == here)
-    return tune.PlacementGroupFactory([{f"node:{address}": 0.001}])
+    return next(node for node in ray.nodes() if node["NodeID"] == here)
 
 
 @contextmanager

@@ -151,7 +151,7 @@ def test_optuna_counts_the_samples_of_all_sessions(digits_store: Store) -> None:
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_many_trials_wait_at_once_on_few_cpus(digits_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuner, "coordinators", lambda cpus: 16)
+    monkeypatch.setattr(tuner, "coordinators", lambda cpus, memory_bytes: 16)
     seen: list[Progress] = []
     bits = step("uniform_quantization", bits=choice(2, 3, 4, 5, 6, 7, 8), granularity=choice("tensor", "channel"))
     wide = space(recipe("resnet", [step("fine_tune", epochs=8), optional(bits)]), recipe("resnet", [PRUNE]))
@@ -208,3 +208,9 @@ def test_a_signal_stops_cleanly_and_the_next_run_goes_on(digits_store: Store, nu
     assert explore(tuned, digits_store).state == "finished"
     assert states(digits_store) == {"finished": 4}
     assert set(steps_run(digits_store).values()) == {1}
+
+
+def test_trials_at_work_keep_all_cpus_busy_as_far_as_the_drivers_memory_goes() -> None:
+    assert tuner.coordinators(2, 13e9) == 6
+    assert tuner.coordinators(800, 64e9) == 320
+    assert tuner.coordinators(800, 1e8) == 4
