@@ -31,18 +31,35 @@ Definitions = Mapping[str, Mapping[str, Any]]
 """Metric definitions by metric."""
 
 
-def show_models(models: pa.Table, labels: Labels, definitions: Definitions, *, primary_only: bool) -> None:
-    """List models with the metrics that they have."""
+def show_models(
+    models: pa.Table, labels: Labels, definitions: Definitions, *, primary_only: bool, limit: int = 0
+) -> None:
+    """List models with the metrics that they have.
+
+    Args:
+        models: As `compare.models` gives them.
+        labels: Their names.
+        definitions: What the metrics mean.
+        primary_only: Only metrics that are looked at first.
+        limit: Models to draw, the last ones; 0 draws all.
+    """
     shown = [
         metric
         for metric, definition in definitions.items()
         if metric in models.column_names and (definition["primary"] or not primary_only)
     ]
     drawn = grid("model", *(f">{definitions[metric]['label']}" for metric in shown), "recipe")
-    for row in models.to_pylist():
+    left_out = max(0, models.num_rows - limit) if limit else 0
+    for row in models.slice(left_out).to_pylist():
         values = (format_value(row[metric], definitions[metric]["format"]) for metric in shown)
         drawn.add_row(row["model_id"][:ID_DIGITS], *values, _recipe(labels.name(row["model_id"])))
     screen.print(drawn)
+    if left_out:
+        screen.print(
+            f"The last {limit:,} of {models.num_rows:,} models. `--limit 0` draws all, `--format csv` writes them, "
+            "`cc-ray front` finds the best.",
+            style="dim",
+        )
 
 
 def show_card(card: ModelCard) -> None:

@@ -1,0 +1,166 @@
+"""A cluster on paper: the decisions that `search/` and Ray take, replayed without the work.
+
+`python -m tests.benchmarks.simulated_cluster` prints how busy clusters of several sizes are. Times of the driver,
+of the steps' actor and of a task's start are what `test_steps.py` measures; steps take random times.
+
+What is replayed: the driver starts and ends trials one after the other and keeps a number of them at work; the actor
+hands out the tasks of each trial one after the other; tasks wait for the task before them and then for a free CPU;
+whoever times a model waits until its node has nothing else to do, and nothing new begins there meanwhile.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+import sys
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+DRIVER_S: Final = 0.015
+"""Time of the driver for one trial."""
+ACTOR_S: Final = 0.003
+"""Time of the steps' actor for one task."""
+START_S: Final = 0.01
+"""From a free CPU to a running task."""
+TIMING_S: Final = 0.8
+"""Timing of one model."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What there is, and what is to be done on it."""
+
+    nodes: int
+    cpus: int
+    """Of each node."""
+    width: int
+    """Trials at work at once."""
+    trials: int
+    steps: int
+    """Steps of a trial, all of them its own."""
+    step_s: float
+    """Median time of a step; half of them take between 0.7 and 1.4 times as long."""
+    timed: bool = True
+    """Every model is timed, alone on its node."""
+
+
+@dataclass
+class _Node:
+    free: int
+    working: int = 0
+    """Tasks that make models now."""
+    timing: bool = False
+    waiting: deque[tuple[bool, float, Callable[[], None]]] = field(default_factory=deque)
+    """Tasks that have a CPU and wait at the gate, in order: timing or not, how long it takes, what follows."""
+
+
+class Simulation:
+    """One run of a cluster; times are seconds from its beginning."""
+
+    def __init__(self, cluster: Cluster, seed: int = 0) -> None:
+        self.cluster = cluster
+        self.now = 0.0
+        self.busy_s = 0.0
+        """CPU time of steps and timings."""
+        self._random = random.Random(seed)
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._nodes = [_Node(cluster.cpus) for _ in range(cluster.nodes)]
+        self._queue: deque[tuple[bool, Callable[[], None]]] = deque()
+        """Tasks without a CPU."""
+        self._driver_s = self._actor_s = 0.0
+        """When the driver and the actor have done what they were asked for so far."""
+        self._left = cluster.trials
+
+    def run(self) -> float:
+        """Run all trials; returns how long it takes."""
+        for _ in range(min(self.cluster.width, self.cluster.trials)):
+            self._next_trial()
+        while self._events:
+            self.now, _, event = heapq.heappop(self._events)
+            event()
+        return self.now
+
+    def _at(self, time_s: float, event: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (time_s, next(self._order), event))
+
+    def _next_trial(self) -> None:
+        if self._left:
+            self._left -= 1
+            self._driver_s = max(self._driver_s, self.now) + DRIVER_S
+            self._at(self._driver_s, self._request)
+
+    def _request(self) -> None:
+        tasks = self.cluster.steps * (2 if self.cluster.timed else 1)
+        self._actor_s = max(self._actor_s, self.now) + ACTOR_S * tasks
+        open_tasks = [tasks]
+        self._at(self._actor_s, lambda: self._chain(0, open_tasks))
+
+    def _chain(self, index: int, open_tasks: list[int]) -> None:
+        def ended(*, step: bool) -> None:
+            open_tasks[0] -= 1
+            if step:
+                if self.cluster.timed:
+                    self._submit(True, lambda: ended(step=False))
+                if index + 1 < self.cluster.steps:
+                    self._chain(index + 1, open_tasks)
+            if not open_tasks[0]:
+                self._next_trial()
+
+        self._submit(False, lambda: ended(step=True))
+
+    def _submit(self, timing: bool, then: Callable[[], None]) -> None:
+        self._queue.append((timing, then))
+        self._place()
+
+    def _place(self) -> None:
+        """Give waiting tasks to the nodes with most free CPUs."""
+        while self._queue:
+            node = max(self._nodes, key=lambda one: one.free)
+            if not node.free:
+                return
+            timing, then = self._queue.popleft()
+            node.free -= 1
+            took_s = TIMING_S if timing else self.cluster.step_s * self._random.lognormvariate(0, 0.5)
+            node.waiting.append((timing, took_s, then))
+            self._at(self.now + START_S, lambda node=node: self._gate(node))  # type: ignore[misc]
+
+    def _gate(self, node: _Node) -> None:
+        """Let in who may: makers beside each other, a timer alone; a timer that waits keeps makers out."""
+        while node.waiting and not node.timing:
+            timing, took_s, then = node.waiting[0]
+            if timing and node.working:
+                return
+            node.waiting.popleft()
+            node.timing, node.working = timing, node.working + (not timing)
+            self.busy_s += took_s
+            self._at(self.now + took_s, lambda t=timing, then=then: self._done(node, t, then))  # type: ignore[misc]
+
+    def _done(self, node: _Node, timing: bool, then: Callable[[], None]) -> None:
+        node.free += 1
+        node.timing, node.working = False, node.working - (not timing)
+        self._gate(node)
+        then()
+        self._place()
+
+
+def _main() -> None:
+    for timed, step_s in itertools.product((False, True), (1.0, 10.0, 100.0)):
+        for nodes in (1, 4, 16, 100):
+            for width in (64, 64 * nodes):
+                cluster = Cluster(nodes, 8, width, min(10_000, 200 * nodes), 3, step_s, timed)
+                simulation = Simulation(cluster)
+                took_s = simulation.run()
+                share = simulation.busy_s / (took_s * nodes * cluster.cpus)
+                sys.stdout.write(
+                    f"{nodes:4} nodes x 8 CPUs, {cluster.trials} trials of 3 steps of {step_s:g} s, "
+                    f"{'timed' if timed else 'not timed'}, {width} at work: {took_s:.0f} s, {share:.0%} busy\n"
+                )
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _main()
