@@ -12,7 +12,8 @@ from ray import tune
 from cc_ray.errors import StoreUnavailableError
 from cc_ray.recipe import Recipe
 from cc_ray.search.scatter import one_line
-from cc_ray.search.steps import Chain, Job, Outcome, complete
+from cc_ray.search.waiting import complete
+from cc_ray.search.work import Chain, Job, Outcome
 
 
 def coordinate(config: Mapping[str, Any], job: Job) -> None:

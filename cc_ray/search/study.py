@@ -21,8 +21,8 @@ from cc_ray.search.records import (
     write_study,
     write_trials,
 )
-from cc_ray.search.steps import Chain, Outcome
 from cc_ray.search.verdicts import Front, judged, worst_possible
+from cc_ray.search.work import Chain, Outcome
 from cc_ray.store import Store
 
 _PACE: Final = 3

@@ -37,8 +37,11 @@ from cc_ray.search.progress import Progress, StudySummary
 from cc_ray.search.records import is_recorded, metrics_by_model, recipes_of
 from cc_ray.search.sampling import Listed, Sampler, operations_of
 from cc_ray.search.space import SearchSpace
-from cc_ray.search.steps import Chain, Job, Outcome, Pulse, cancel, release_actor, steps_actor, warm_up
+from cc_ray.search.steps import cancel, release_actor, steps_actor
 from cc_ray.search.study import Study
+from cc_ray.search.waiting import Pulse
+from cc_ray.search.work import Chain, Job, Outcome
+from cc_ray.search.worker import warm_up
 from cc_ray.store import Store
 from cc_ray.store.compaction import compact_if_worthwhile
 

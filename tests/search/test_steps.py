@@ -8,7 +8,9 @@ from ray.actor import ActorHandle
 
 from cc_ray.compress import validated_recipe
 from cc_ray.recipe import Recipe, Step
-from cc_ray.search.steps import Job, complete, release_actor, steps_actor
+from cc_ray.search.steps import release_actor, steps_actor
+from cc_ray.search.waiting import complete
+from cc_ray.search.work import Job
 from cc_ray.store import Store
 from cc_ray.tasks.digits import Digits
 

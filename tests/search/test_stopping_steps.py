@@ -17,8 +17,10 @@ from cc_ray.search import SearchSpace, asha, choice, either, median, optional, r
 from cc_ray.search.early_stopping import Contest, EarlyStopping
 from cc_ray.search.plan import plan
 from cc_ray.search.space import Direction
-from cc_ray.search.steps import Chain, Job, complete, release_actor, steps_actor
+from cc_ray.search.steps import release_actor, steps_actor
 from cc_ray.search.tuner import explore
+from cc_ray.search.waiting import complete
+from cc_ray.search.work import Chain, Job
 from cc_ray.store import Store
 from cc_ray.tasks.digits import Digits
 
