@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ID_DIGITS: Final = 8
 """How much of an identity is shown: enough to name a model."""
+CHILDREN: Final = 20
+"""Children of a model that are shown."""
 SIGNIFICANT: Final = 0.05
 """Largest p-value that is marked."""
 LATENCY: Final = "latency_p50_ms"
@@ -31,9 +33,7 @@ Definitions = Mapping[str, Mapping[str, Any]]
 """Metric definitions by metric."""
 
 
-def show_models(
-    models: pa.Table, labels: Labels, definitions: Definitions, *, primary_only: bool, limit: int = 0
-) -> None:
+def show_models(models: pa.Table, labels: Labels, definitions: Definitions, *, primary_only: bool, total: int) -> None:
     """List models with the metrics that they have.
 
     Args:
@@ -41,7 +41,7 @@ def show_models(
         labels: Their names.
         definitions: What the metrics mean.
         primary_only: Only metrics that are looked at first.
-        limit: Models to draw, the last ones; 0 draws all.
+        total: How many there are; those that are not given are told of.
     """
     shown = [
         metric
@@ -49,14 +49,13 @@ def show_models(
         if metric in models.column_names and (definition["primary"] or not primary_only)
     ]
     drawn = grid("model", *(f">{definitions[metric]['label']}" for metric in shown), "recipe")
-    left_out = max(0, models.num_rows - limit) if limit else 0
-    for row in models.slice(left_out).to_pylist():
+    for row in models.to_pylist():
         values = (format_value(row[metric], definitions[metric]["format"]) for metric in shown)
         drawn.add_row(row["model_id"][:ID_DIGITS], *values, _recipe(labels.name(row["model_id"])))
     screen.print(drawn)
-    if left_out:
+    if models.num_rows < total:
         screen.print(
-            f"The last {limit:,} of {models.num_rows:,} models. `--limit 0` draws all, `--format csv` writes them, "
+            f"The last {models.num_rows:,} of {total:,} models. `--limit 0` draws all, `--format csv` writes them, "
             "`cc-ray front` finds the best.",
             style="dim",
         )
@@ -69,8 +68,10 @@ def show_card(card: ModelCard) -> None:
     screen.print(Text(model["model_id"], style="dim"))
     for older in card.ancestors.to_pylist():
         screen.print(_relative("from", older), soft_wrap=True)
-    for younger in card.children.to_pylist():
+    for younger in card.children.slice(0, CHILDREN).to_pylist():
         screen.print(_relative("to  ", younger), soft_wrap=True)
+    if card.children.num_rows > CHILDREN:
+        screen.print(f"and to {card.children.num_rows - CHILDREN:,} others", style="dim")
     drawn = grid("metric", ">value", "95 % interval", ">against parent", ">against base")
     for row in card.metrics.to_pylist():
         kind = row["format"]

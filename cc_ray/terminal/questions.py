@@ -57,7 +57,7 @@ def sql(
 def models(
     store: StorePath = DEFAULT_STORE,
     every: Annotated[bool, typer.Option("--all", help="Every metric, not only the primary ones.")] = False,
-    limit: Annotated[int, typer.Option(min=0, help="Models to draw, the last ones made; 0 draws all.")] = 200,
+    limit: Annotated[int, typer.Option(min=0, help="Models to draw, the last ones made; 0 draws all.")] = 100,
     format: FormatOption = Format.table,
     output: Output = None,
 ) -> None:
@@ -68,7 +68,8 @@ def models(
     views = open_store(store)
     listed = compare.models(views)
     if drawn(format, output):
-        show_models(listed, labels_of(listed), definitions_of(views), primary_only=not every, limit=limit)
+        last = listed.slice(max(0, listed.num_rows - limit)) if limit else listed
+        show_models(last, labels_of(last), definitions_of(views), primary_only=not every, total=listed.num_rows)
     else:
         write(listed, format, output)
 

@@ -10,8 +10,8 @@ from typing import Final, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from cc_ray.compare.asking import answered, comparable, known
 from cc_ray.compare.behaviour.aligned import names_of
@@ -163,7 +163,7 @@ def _mean(name: str, each: Iterable[Floats]) -> dict[str, Floats]:
     # An infinite loss has a mean, and no interval.
     with np.errstate(invalid="ignore"):
         spread = np.sqrt(np.maximum(0, squares / n - mean**2) / np.maximum(n - 1, 1))
-    half = float(special.ndtri((1 + LEVEL) / 2)) * spread
+    half = float(scipy.special.ndtri((1 + LEVEL) / 2)) * spread
     return {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
 
 

@@ -12,8 +12,8 @@ from typing import Final, Literal, get_args
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from cc_ray.compare.behaviour.groups import Groups, numbers
 from cc_ray.compare.behaviour.pairing import BOTH, DIVERGENCES, Pair, each_paired, pairs
@@ -203,7 +203,7 @@ def _averages(pair: Pair, table: pa.Table, measure: str, *, by_class: bool) -> p
 def _with_interval(found: pa.Table, *, alone: bool) -> pa.Table:
     n, centre, spread = (found[name].to_numpy() for name in ("n", "change", "spread"))
     with np.errstate(invalid="ignore"):
-        half = special.stdtrit(np.maximum(n - 1, 1), (1 + LEVEL) / 2) * spread / np.sqrt(n)
+        half = scipy.special.stdtrit(np.maximum(n - 1, 1), (1 + LEVEL) / 2) * spread / np.sqrt(n)
     ends = {"low": pa.array(centre - half, from_pandas=True), "high": pa.array(centre + half, from_pandas=True)}
     nulls = pa.nulls(len(found), pa.float64())
     for end, values in ends.items():

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-from scipy import special
+import scipy
 
 from cc_ray.compare.asking import AMONG, Row, column, comparable, known, rows
 from cc_ray.compare.behaviour.aligned import aligned
@@ -78,8 +78,8 @@ class _Spread:
         """Between two models of one seed each: what is significant, or with a power what will be found so."""
         if self.std is None:
             return None
-        quantile = special.stdtrit(self.freedom, (1 + LEVEL) / 2)
-        found = 0.0 if power is None else special.stdtrit(self.freedom, power)
+        quantile = scipy.special.stdtrit(self.freedom, (1 + LEVEL) / 2)
+        found = 0.0 if power is None else scipy.special.stdtrit(self.freedom, power)
         return float((quantile + found) * self.std * np.sqrt(2))
 
 
@@ -208,8 +208,8 @@ def _floor_row(repeats: Sequence[Row], pooled: _Spread) -> Row:
     row |= {"pooled_std": pooled.std, "pooled_freedom": pooled.freedom, "minimal_difference": pooled.difference(POWER)}
     if own.std is None:
         return row
-    half = float(special.stdtrit(own.freedom, (1 + LEVEL) / 2)) * own.std / np.sqrt(len(values))
-    ends = special.chdtri(own.freedom, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    half = float(scipy.special.stdtrit(own.freedom, (1 + LEVEL) / 2)) * own.std / np.sqrt(len(values))
+    ends = scipy.special.chdtri(own.freedom, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     low, high = own.std * np.sqrt(own.freedom / ends)
     return row | {"mean_low": mean - half, "mean_high": mean + half, "std": own.std, "std_low": low, "std_high": high}
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 import duckdb
 import numpy as np
 import pyarrow as pa
+import scipy
 from numpy.typing import NDArray
-from scipy import sparse
 
 from cc_ray.compare.asking import one_task
 from cc_ray.compare.behaviour.aligned import Aligned, aligned
@@ -52,11 +52,11 @@ class Slices:
         """Slices from the positions of their instances."""
         ends = np.cumsum([0, *map(len, places)])
         index = np.concatenate([np.empty(0, np.int64), *places])
-        members = sparse.csr_array((np.ones(len(index), np.int64), index, ends), (len(names), n))
+        members = scipy.sparse.csr_array((np.ones(len(index), np.int64), index, ends), (len(names), n))
         return cls(tuple(names), tuple(kinds), members)
 
     def __add__(self, other: Slices) -> Slices:
-        members = sparse.vstack([self.members, other.members], format="csr")
+        members = scipy.sparse.vstack([self.members, other.members], format="csr")
         return Slices(self.names + other.names, self.kinds + other.kinds, members)
 
     def inside(self, places: Iterable[int]) -> NDArray[np.bool_]:

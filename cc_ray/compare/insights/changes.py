@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from cc_ray.compare.asking import Row
 from cc_ray.compare.insights.evidence import answers, beside, slices
@@ -21,7 +22,7 @@ Floats = NDArray[np.float64]
 MARGIN: Final = 0.01
 """A loss of share that counts as nothing, one point; where no interval is known, also what may be noise."""
 ALPHA: Final = 0.05
-Z: Final = float(special.ndtri(0.975))
+Z: Final = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def unpaired(change: Change, own: tuple[float, float] | None, other: tuple[float
         return change
     error = math.hypot(*((high - low) / (2 * Z) for low, high in (own, other)))
     half = Z * error
-    p = float(2 * special.ndtr(-abs(change.difference) / error)) if error > 0 else float(change.difference == 0)
+    p = float(2 * scipy.special.ndtr(-abs(change.difference) / error)) if error > 0 else float(change.difference == 0)
     return replace(change, low=change.difference - half, high=change.difference + half, p=p)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-from scipy import special
+import scipy
 
 from cc_ray.compare.asking import Row
 from cc_ray.compare.insights.changes import ALPHA, MARGIN, Change, corrected
@@ -122,7 +122,7 @@ def flip_cluster(scene: Scene) -> Iterator[Insight]:
     if not found:
         return
     moved, of_class, lost = (np.array([float(row[name]) for row in found]) for name in ("moved", "of_class", "lost"))
-    p = np.minimum(1, special.bdtrc(moved - 1, of_class.astype(int), 1 / (classes - 1)) * classes * (classes - 1))
+    p = np.minimum(1, scipy.special.bdtrc(moved - 1, of_class.astype(int), 1 / (classes - 1)) * classes * (classes - 1))
     low, _ = wilson(moved, lost)
     for row, own_p, bound in zip(found, holm(p), low, strict=True):
         if row["moved"] >= FEW and row["moved"] >= CLUSTER * row["lost"] and own_p < ALPHA:

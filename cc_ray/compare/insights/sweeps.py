@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from scipy import special
+import scipy
 
 from cc_ray.compare.insights.changes import ALPHA, MARGIN, Change, Z
 from cc_ray.compare.insights.evidence import union
@@ -102,7 +102,7 @@ def _told(scene: Scene, fall: Fall, p: float) -> Insight:
 def _p(falls: list[Fall]) -> list[float]:
     """P-values of no drop, corrected over the sweep; 0 or 1 where no interval is known."""
     z = np.array([fall.drop / (fall.half / Z) if fall.half > 0 else np.inf for fall in falls])
-    found: list[float] = holm(special.ndtr(-z)).tolist()
+    found: list[float] = holm(scipy.special.ndtr(-z)).tolist()
     return found
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ def wilson(successes: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
     Source: Wilson, 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
     """
     count, total = np.asarray(successes, float), np.asarray(n, float)
-    z = float(special.ndtri((1 + LEVEL) / 2))
+    z = float(scipy.special.ndtri((1 + LEVEL) / 2))
     centre = (count + z**2 / 2) / (total + z**2)
     half = z / (total + z**2) * np.sqrt(count * (total - count) / total + z**2 / 4)
     return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
@@ -44,9 +44,9 @@ def mcnemar(b: ArrayLike, c: ArrayLike) -> Floats:
     """
     lost, gained = np.asarray(b, float), np.asarray(c, float)
     total = lost + gained
-    exact = np.minimum(1, 2 * special.bdtr(np.minimum(lost, gained), total.astype(int), 0.5))
+    exact = np.minimum(1, 2 * scipy.special.bdtr(np.minimum(lost, gained), total.astype(int), 0.5))
     statistic = (lost - gained) ** 2 / np.maximum(total, 1)
-    p: Floats = np.where(total < EXACT_BELOW, exact, special.chdtrc(1, statistic))
+    p: Floats = np.where(total < EXACT_BELOW, exact, scipy.special.chdtrc(1, statistic))
     return p
 
 

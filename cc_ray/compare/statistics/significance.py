@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from cc_ray.compare.statistics.intervals import mcnemar, paired_bootstrap, wilson
 
@@ -108,7 +108,7 @@ def cochran_q(correct: ArrayLike) -> CochranQ:
     scale = count * np.sum(of_instance) - np.sum(of_instance**2)
     # Where all agree on every instance there is nothing to test.
     statistic = float(spread / scale) if scale else 0.0
-    return CochranQ(statistic, count - 1, float(special.chdtrc(count - 1, statistic)))
+    return CochranQ(statistic, count - 1, float(scipy.special.chdtrc(count - 1, statistic)))
 
 
 def welch(values: Sequence[float], base_values: Sequence[float]) -> float:
@@ -124,7 +124,7 @@ def welch(values: Sequence[float], base_values: Sequence[float]) -> float:
         return float("nan")
     statistic = (np.mean(values) - np.mean(base_values)) / np.sqrt(errors.sum())
     freedom = errors.sum() ** 2 / np.sum(errors**2 / (np.array([len(values), len(base_values)]) - 1))
-    return float(2 * special.stdtr(freedom, -abs(statistic)))
+    return float(2 * scipy.special.stdtr(freedom, -abs(statistic)))
 
 
 def difference_interval(lost: ArrayLike, gained: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
