@@ -22,6 +22,7 @@ from typing import Any, Final
 import ray
 from ray import tune
 from ray.exceptions import OutOfMemoryError
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from cc_ray.errors import CcRayError, StoreUnavailableError
@@ -263,7 +264,11 @@ class _Session:
             tune.Tuner(
                 tune.with_resources(tune.with_parameters(coordinate, job=job), _coordinator_resources()),
                 tune_config=tune.TuneConfig(
-                    search_alg=search, num_samples=count, max_concurrent_trials=width, reuse_actors=True
+                    search_alg=search,
+                    scheduler=_InOrder(),
+                    num_samples=count,
+                    max_concurrent_trials=width,
+                    reuse_actors=True,
                 ),
                 run_config=tune.RunConfig(
                     name=self._name,
@@ -368,6 +373,14 @@ class _Watch(_NotRestored, tune.Callback):  # type: ignore[misc]
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         with self._session.needing_store():
             self._session.tick()
+
+
+class _InOrder(_NotRestored, FIFOScheduler):  # type: ignore[misc]
+    """Begins trials in the order in which they come; Tune's own goes through all that have ended, too, each time."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        waiting = [trial for trial in tune_controller.get_live_trials() if trial.status in ("PENDING", "PAUSED")]
+        return min(waiting, key=lambda trial: (trial.status == "PAUSED", trial.trial_id), default=None)
 
 
 class _Stop(_NotRestored, tune.Stopper):  # type: ignore[misc]

@@ -26,6 +26,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from cc_ray.errors import SchemaMismatchError, StoreError, StoreUnavailableError
 from cc_ray.schema import BATCHES, SCHEMA_VERSION, TABLES, Column, Table
@@ -33,7 +34,7 @@ from cc_ray.store.address import url_of
 from cc_ray.store.folder import Folder
 from cc_ray.store.layout import Layout
 from cc_ray.store.objects import Objects
-from cc_ray.store.parquet import write
+from cc_ray.store.parquet import fitted, write
 from cc_ray.store.patience import patiently
 from cc_ray.store.place import Place
 from cc_ray.store.segments import Manifest, index, read_batch, read_manifest
@@ -268,8 +269,13 @@ class Store:
         for segment in manifest.of(kind):
             if key in index(self.place, segment).positions:
                 return read_batch(self.place, segment, table, key)
-        there = self.has(kind, key) and table in BATCHES[kind]
-        return self._read(table, [self.layout.batch(kind, key) / f"{table.name}.parquet"] if there else [])
+        if table not in BATCHES[kind] or not self.has(kind, key):
+            return table.schema.empty_table()
+        file = self.layout.batch(kind, key) / f"{table.name}.parquet"
+        self.place.bring([file])
+        # One small file is read by itself in a third of the time that a dataset of it takes.
+        with file.open("rb") as source:
+            return fitted(pq.ParquetFile(source).read(), table.schema)
 
     def _read(self, table: Table, files: list[Path]) -> pa.Table:
         if not files:
