@@ -44,7 +44,7 @@ def test_a_step_that_several_trials_need_at_once_runs_once(digits_store: Store, 
     assert len(runs(digits_store)) == len(set(runs(digits_store))) == 1 + 1 + 3
     assert sum(chain.made for chain in chains) == 4
     assert all(chain.made + chain.reused == 3 and not chain.failure for chain in chains)
-    assert ray.get(actor.ready.remote()) == 0
+    assert ray.get(actor.beat.remote("")).ready == 0
 
 
 def test_a_failed_step_fails_what_follows_and_is_not_tried_again_in_its_session(digits_store: Store) -> None:
@@ -65,7 +65,7 @@ def test_a_failed_step_fails_what_follows_and_is_not_tried_again_in_its_session(
 def test_a_lost_actor_is_replaced_and_nothing_is_lost(digits_store: Store, actor: ActorHandle) -> None:
     with ThreadPoolExecutor() as pool:
         chain = pool.submit(complete, job(digits_store, Step("fine_tune", {"epochs": 20}), BITS[0]))
-        while not ray.get(actor.ready.remote()):
+        while not ray.get(actor.beat.remote("")).ready:
             pass
         ray.kill(actor)
 
