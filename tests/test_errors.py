@@ -17,6 +17,7 @@ EXAMPLES = [
     errors.TrialFailedError("t1", "fine_tune(epochs=1)", "loss is NaN"),
     errors.StoppedEarlyError("accuracy 0.1 is worse than the median"),
     errors.StoreError("wrong"),
+    errors.StoreUnavailableError("no space left"),
     errors.SchemaMismatchError("models", "seed", "int64", "string"),
     errors.ModelNotFoundError("wrong"),
     errors.NotComparableError("wrong"),

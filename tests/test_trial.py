@@ -164,8 +164,8 @@ from cc_ray.store import Store
 from cc_ray.tasks.digits import Digits
 from cc_ray.trial import run_step
 from tests.test_trial import PRUNE, canonical
+import cc_ray.store.folder as folder
 import cc_ray.store.tables as tables
-import pathlib
 
 def die(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -173,7 +173,7 @@ def die(*arguments, **options):
 {sabotage}
 run_step(Store(sys.argv[1]), Digits(), canonical(PRUNE), 1)
 """
-BEFORE_THE_RENAME = "tables._rename_unless_there = die"
+BEFORE_THE_RENAME = "folder.rename_unless_there = die"
 AMONG_THE_FILES = """
 write = tables.write
 def second(table, path, written=[]):

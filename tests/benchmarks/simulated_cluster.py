@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import random
 import sys
 from collections import deque
@@ -27,6 +28,10 @@ START_S: Final = 0.01
 """From a free CPU to a running task."""
 TIMING_S: Final = 0.8
 """Timing of one model."""
+SPREAD: Final = 0.5
+"""Standard deviation of the logarithm of a step's time."""
+MEAN: Final = math.exp(SPREAD**2 / 2)
+"""Mean time of a step, in medians."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,11 @@ class Cluster:
     steps: int
     """Steps of a trial, all of them its own."""
     step_s: float
-    """Median time of a step; half of them take between 0.7 and 1.4 times as long."""
+    """Median time of a step; see `SPREAD`."""
     timed: bool = True
     """Every model is timed, alone on its node."""
+    timers: int = 0
+    """Nodes that only time models; none: whichever has a free CPU times them."""
 
 
 @dataclass
@@ -63,14 +70,15 @@ class Simulation:
     def __init__(self, cluster: Cluster, seed: int = 0) -> None:
         self.cluster = cluster
         self.now = 0.0
-        self.busy_s = 0.0
-        """CPU time of steps and timings."""
         self._random = random.Random(seed)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._nodes = [_Node(cluster.cpus) for _ in range(cluster.nodes)]
+        self._nodes = [_Node(cluster.cpus) for _ in range(cluster.nodes - cluster.timers)]
+        self._timers = [_Node(1) for _ in range(cluster.timers)]
         self._queue: deque[tuple[bool, Callable[[], None]]] = deque()
         """Tasks without a CPU."""
+        self._untimed: deque[tuple[bool, Callable[[], None]]] = deque()
+        """Timings without a node, where some nodes do nothing else."""
         self._driver_s = self._actor_s = 0.0
         """When the driver and the actor have done what they were asked for so far."""
         self._left = cluster.trials
@@ -113,18 +121,22 @@ class Simulation:
         self._submit(False, lambda: ended(step=True))
 
     def _submit(self, timing: bool, then: Callable[[], None]) -> None:
-        self._queue.append((timing, then))
+        (self._untimed if timing and self._timers else self._queue).append((timing, then))
         self._place()
 
     def _place(self) -> None:
+        self._give(self._queue, self._nodes)
+        self._give(self._untimed, self._timers)
+
+    def _give(self, queue: deque[tuple[bool, Callable[[], None]]], nodes: list[_Node]) -> None:
         """Give waiting tasks to the nodes with most free CPUs."""
-        while self._queue:
-            node = max(self._nodes, key=lambda one: one.free)
+        while queue:
+            node = max(nodes, key=lambda one: one.free)
             if not node.free:
                 return
-            timing, then = self._queue.popleft()
+            timing, then = queue.popleft()
             node.free -= 1
-            took_s = TIMING_S if timing else self.cluster.step_s * self._random.lognormvariate(0, 0.5)
+            took_s = TIMING_S if timing else self.cluster.step_s * self._random.lognormvariate(0, SPREAD)
             node.waiting.append((timing, took_s, then))
             self._at(self.now + START_S, lambda node=node: self._gate(node))  # type: ignore[misc]
 
@@ -136,7 +148,6 @@ class Simulation:
                 return
             node.waiting.popleft()
             node.timing, node.working = timing, node.working + (not timing)
-            self.busy_s += took_s
             self._at(self.now + took_s, lambda t=timing, then=then: self._done(node, t, then))  # type: ignore[misc]
 
     def _done(self, node: _Node, timing: bool, then: Callable[[], None]) -> None:
@@ -147,19 +158,28 @@ class Simulation:
         self._place()
 
 
+def _say(name: str, cluster: Cluster) -> None:
+    took_s = Simulation(cluster).run()
+    work_s = cluster.trials * cluster.steps * cluster.step_s * MEAN
+    share = work_s / (took_s * cluster.nodes * cluster.cpus)
+    sys.stdout.write(
+        f"{cluster.nodes:4} nodes x {cluster.cpus} CPUs, steps of {cluster.step_s:g} s, {name}, {cluster.width} trials "
+        f"at work: {took_s:.0f} s, {share:.0%} of the CPUs' time makes models\n"
+    )
+    sys.stdout.flush()
+
+
 def _main() -> None:
-    for timed, step_s in itertools.product((False, True), (1.0, 10.0, 100.0)):
-        for nodes in (1, 4, 16, 100):
-            for width in (64, 64 * nodes):
-                cluster = Cluster(nodes, 8, width, min(10_000, 200 * nodes), 3, step_s, timed)
-                simulation = Simulation(cluster)
-                took_s = simulation.run()
-                share = simulation.busy_s / (took_s * nodes * cluster.cpus)
-                sys.stdout.write(
-                    f"{nodes:4} nodes x 8 CPUs, {cluster.trials} trials of 3 steps of {step_s:g} s, "
-                    f"{'timed' if timed else 'not timed'}, {width} at work: {took_s:.0f} s, {share:.0%} busy\n"
-                )
-                sys.stdout.flush()
+    for step_s in (1.0, 10.0, 100.0):
+        for nodes in (1, 10, 100):
+            trials = 100 * nodes
+            for width in (64, 320, 2 * 8 * nodes + 2):
+                _say("not timed", Cluster(nodes, 8, width, trials, 3, step_s, timed=False))
+            _say("timed anywhere", Cluster(nodes, 8, 2 * 8 * nodes + 2, trials, 3, step_s))
+            # So many that timing keeps up with making.
+            own = round(nodes * TIMING_S / (TIMING_S + step_s * MEAN / 8)) or 1
+            if own < nodes:
+                _say(f"{own} nodes for timing", Cluster(nodes, 8, 2 * 8 * nodes + 2, trials, 3, step_s, timers=own))
 
 
 if __name__ == "__main__":
