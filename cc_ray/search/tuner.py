@@ -45,6 +45,7 @@ from cc_ray.search.work import Chain, Job, Outcome
 from cc_ray.search.worker import warm_up
 from cc_ray.store import Store
 from cc_ray.store.compaction import compact_if_worthwhile
+from cc_ray.store.patience import waited_already
 
 OnProgress = Callable[[Progress], None]
 
@@ -179,6 +180,7 @@ class _Session:
 
     def give_up(self, reason: str) -> None:
         """End, because the store cannot be used; what needed it is for the next session."""
+        waited_already(self._store.layout)
         self._unavailable = self._unavailable or reason
         self.stopped = self.stopped or reason
 

@@ -58,6 +58,11 @@ def patiently(layout: Layout, action: Callable[[], T]) -> T:
             return found
 
 
+def waited_already(layout: Layout) -> None:
+    """Hear that others have waited for a store in vain: for as long as it is away, this process does not wait again."""
+    _away_since[layout.root] = time.monotonic() - PATIENCE_S
+
+
 def unless_absent(layout: Layout, read: Callable[[], T], absent: Other) -> T | Other:
     """What a read gives, or another value where there is nothing to be read; only of a store that is there.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cc_ray.store import Store, patience
+from cc_ray.store import Store
 from tests.search.driving import (
     as_without_fault,
     driver,
@@ -89,13 +89,11 @@ def test_a_store_that_stays_away_ends_the_session_and_the_next_goes_on(
     space = space_file(tmp_path)
     with driver(space, digits_store, environment) as running:
         wait_for_worker(running, "step: fine_tune")
-        elsewhere, since = digits_store.layout.root.rename(tmp_path / "elsewhere"), time.monotonic()
+        elsewhere = digits_store.layout.root.rename(tmp_path / "elsewhere")
         said, _ = running.communicate(timeout=500)
-    waited_s = time.monotonic() - since
     elsewhere.rename(digits_store.layout.root)
 
     assert running.returncode == 2 and "has not answered for 60 s" in said and "Traceback" not in said, said
-    assert patience.PATIENCE_S <= waited_s < 2 * patience.PATIENCE_S
 
     finish(space, digits_store, environment)
 

@@ -225,3 +225,13 @@ def test_what_a_lost_server_says_is_waited_out_and_other_errors_are_not(tmp_path
     said.append(PermissionError(errno.EACCES, "no"))
     with pytest.raises(PermissionError):
         patience.patiently(store.layout, read)
+
+
+def test_who_is_told_that_others_waited_in_vain_does_not_wait_again(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", create=True)
+    with away(store.layout.root, mount_point=False):
+        patience.waited_already(store.layout)
+        with pytest.raises(StoreUnavailableError, match="has not answered"):
+            store.has("step", "a")
+
+    assert not store.has("step", "a")
