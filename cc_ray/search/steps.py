@@ -63,7 +63,7 @@ class Steps:
     """The actor's body.
 
     Args:
-        root: Folder of the store.
+        root: Folder or URL of the store.
     """
 
     def __init__(self, root: str) -> None:

@@ -380,9 +380,16 @@ class _Watch(_NotRestored, tune.Callback):  # type: ignore[misc]
 class _InOrder(_NotRestored, FIFOScheduler):  # type: ignore[misc]
     """Begins trials in the order in which they come; Tune's own goes through all that have ended, too, each time."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[str, int] = {}
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self._places.setdefault(trial.trial_id, len(self._places))
+
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         waiting = [trial for trial in tune_controller.get_live_trials() if trial.status in ("PENDING", "PAUSED")]
-        return min(waiting, key=lambda trial: (trial.status == "PAUSED", trial.trial_id), default=None)
+        return min(waiting, key=lambda trial: (trial.status == "PAUSED", self._places[trial.trial_id]), default=None)
 
 
 class _Stop(_NotRestored, tune.Stopper):  # type: ignore[misc]

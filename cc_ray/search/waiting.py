@@ -55,7 +55,7 @@ class Pulse:
     """Asks the actor how a session's work stands and never waits for the answer: a figure on the screen can be late.
 
     Args:
-        root: Folder of the store.
+        root: Folder or URL of the store.
         session: The session.
     """
 

@@ -31,7 +31,7 @@ class Job:
     """What a trial needs done; plain data, so that workers need no search-space file."""
 
     root: str
-    """Folder of the store."""
+    """Folder or URL of the store."""
     task: Mapping[str, Any]
     """What `Task.to_json` gave."""
     task_id: str
