@@ -19,6 +19,7 @@ TIME: Final = pa.timestamp("us", tz="UTC")
 FLOATS: Final = pa.list_(pa.float32())
 TEXTS: Final = pa.list_(pa.string())
 COUNTS: Final = pa.list_(pa.int64())
+INDICES: Final = pa.list_(pa.int32())
 EDGES: Final = pa.list_(pa.float64())
 HALVES: Final = pa.list_(pa.field("element", pa.float16(), nullable=False))
 """Half the bytes of `FLOATS`, where there are many values in [0, 1]; none is null, so they are read quicker."""
@@ -95,6 +96,9 @@ STUDIES = Table(
         _n("finished_at", TIME, "when it ended; null while it runs"),
         _c("code_version", pa.string(), "version of CC-Ray"),
         _c("environment", pa.string(), "library versions, device and node, JSON"),
+        _n("reason", pa.string(), "why it ended before all trials had; null where they all ended, or it runs"),
+        _n("started_by", pa.string(), "who started this session, where it was started from the dashboard"),
+        _n("branched_from", TEXTS, "model_id of the models that its recipes go on from; null where they begin anew"),
         _c("at", TIME, "when the state changed"),
     ),
     ("study_id", "at"),
@@ -145,7 +149,22 @@ STEP_RUNS = Table(
         _n("gpus", pa.float64(), "graphics processors that it held"),
         _c("started_at", TIME, "when it began"),
         _c("duration_s", pa.float64(), "how long it took", "s"),
+        _n("printed", pa.string(), "the end of what it printed; null where that is nothing"),
+        _n("traceback", pa.string(), "the end of the traceback where it failed, without values"),
     ),
+)
+
+REQUESTS = Table(
+    "requests",
+    "what somebody asks of a study while it runs, whose session looks for it",
+    (
+        _c("study_id", pa.string(), "the study"),
+        _n("trial_id", pa.string(), "the trial; null where the whole study is meant"),
+        _c("what", pa.string(), "stop"),
+        _c("by", pa.string(), "who asks; empty where there is no login"),
+        _c("at", TIME, "when it was asked"),
+    ),
+    ("study_id", "at"),
 )
 
 MODELS = Table(
@@ -162,9 +181,19 @@ MODELS = Table(
         _c("step_index", pa.int32(), "number of steps from the base model; 0 for a base model"),
         _c("seed", pa.int64(), "seed of the recipe"),
         _c("artifact", pa.string(), "SHA-256 of the saved model file"),
-        _c("representation", pa.string(), "float, simulated (low bit width in float arithmetic) or quantized"),
+        _c(
+            "representation",
+            pa.string(),
+            "float, simulated (low bits in float arithmetic), quantized, or exported (another runtime)",
+        ),
+        _n(
+            "realised_on",
+            TEXTS,
+            "kinds of devices (cpu, cuda) on which it runs in the form that is saved; elsewhere what it saves is "
+            "simulated: arithmetic and memory are those of floats; null where not known",
+        ),
         _c("study_id", pa.string(), "the study that made it; empty outside a study"),
-        _c("device", pa.string(), "device that the step ran on"),
+        _c("device", pa.string(), "device that the step worked on: `cpu`, or `cuda: ` and the GPU's name"),
         _c("duration_s", pa.float64(), "what applying the operation cost, without measuring", "s"),
         _n(
             "data_used",
@@ -210,7 +239,7 @@ METRICS = Table(
         _c("metric", pa.string(), "name of the metric"),
         _c("split", pa.string(), "evaluation, or empty where no data is involved"),
         _c("slice", pa.string(), "all, or a slice such as class:3"),
-        _c("device", pa.string(), "device and its arithmetic; empty where it does not matter"),
+        _c("device", pa.string(), "`cpu, 1 thread`, or `cuda: ` and the GPU's name; empty where it does not matter"),
         _c("value", pa.float64(), "the value, in the metric's unit"),
         _n("ci_low", pa.float64(), "lower end of the 95 % interval"),
         _n("ci_high", pa.float64(), "upper end of the 95 % interval"),
@@ -225,12 +254,14 @@ INSTANCES = Table(
     (
         _c("task_id", pa.string(), "the task it belongs to"),
         _c("instance", pa.int64(), "identity within the task"),
-        _n("label", pa.int32(), "index of the true class; null where text is generated"),
-        _n("label_name", pa.string(), "name of the true class; null where text is generated"),
+        _n("label", pa.int32(), "index of the true class; null except in classification"),
+        _n("label_name", pa.string(), "name of the true class; null except in classification"),
+        _n("target", pa.float64(), "the true number; null except in regression"),
         _n("references", TEXTS, "accepted answers; null where there are none, as in classification"),
         _c("slices", pa.list_(pa.string()), "named subsets that it belongs to"),
         _c("payload", pa.binary(), "how it is shown: the bytes of a PNG or of UTF-8 text"),
         _c("payload_type", pa.string(), "image/png or text/plain"),
+        _n("token_texts", TEXTS, "the scored tokens as text, in order; null where not recorded, as in classification"),
     ),
     ("instance",),
 )
@@ -241,12 +272,13 @@ PREDICTIONS = Table(
     (
         _MODEL_ID,
         _c("instance", pa.int64(), "identity of the instance within the task"),
-        _n("label", pa.int32(), "index of the true class; null where text is generated"),
-        _n("prediction", pa.int32(), "index of the most probable class; null where text is generated"),
+        _n("label", pa.int32(), "index of the true class; null except in classification"),
+        _n("prediction", pa.int32(), "index of the most probable class; null except in classification"),
         _n(
             "correct",
             pa.bool_(),
-            "prediction equals label; of generated text: equals a reference, both normalised, null without references",
+            "prediction equals label; of text: equals a reference, both normalised, null without references; null in "
+            "regression",
         ),
         _n("confidence", pa.float32(), "probability of the prediction; null where only the predicted class is known"),
         _n("true_probability", pa.float32(), "probability of the true class; null as confidence is"),
@@ -270,8 +302,29 @@ PREDICTIONS = Table(
             nullable=True,
             narrow=HALVES,
         ),
-        _n("text", pa.string(), "generated text, where the task has one"),
+        _n("target", pa.float64(), "the true number; null except in regression"),
+        _n("value", pa.float64(), "the predicted number, in the same unit; null except in regression"),
+        _n("text", pa.string(), "generated or extracted text, where the task has one"),
         _n("tokens", pa.int64(), "number of scored tokens, of which loss is the mean; null in classification"),
+        _n(
+            "token_losses",
+            FLOATS,
+            "-ln of the probability of each scored token, in order; their mean is loss; null where not recorded",
+            "nats",
+        ),
+        _n(
+            "top_tokens",
+            INDICES,
+            "the most probable tokens at each scored token's place, the first foremost, as many for each place; null "
+            "where not recorded",
+        ),
+        _n(
+            "top_log_probabilities",
+            FLOATS,
+            "ln of their probabilities, in the same order: of all other tokens together it is what is left of 1; null "
+            "where not recorded",
+            "nats",
+        ),
         _n(
             "f1",
             pa.float32(),
@@ -495,11 +548,30 @@ REPORTS = Table(
     ("study_id", "at"),
 )
 
+COMPARISONS = Table(
+    "comparisons",
+    "a change of what somebody saved of the dashboard's screen; the last one counts",
+    (
+        _c("comparison_id", pa.string(), "identity of the comparison, which it keeps under other names"),
+        _c("state", pa.string(), "saved or deleted"),
+        _c("name", pa.string(), "what it is called"),
+        _c("note", pa.string(), "what was written about it; several lines"),
+        _c("page", pa.string(), "page of the dashboard that it shows"),
+        _c("query", pa.string(), "the choices on that page: the query part of its address, with its ?"),
+        _c("models", TEXTS, "model_id of the models that were selected, in order of choice"),
+        _n("base_id", pa.string(), "model_id of the model that they were compared with; null where none was chosen"),
+        _c("user", pa.string(), "who changed it, as the login knows them; empty where there is no login"),
+        _c("at", TIME, "when it was changed"),
+    ),
+    ("comparison_id", "at"),
+)
+
 TABLES: Final[dict[str, Table]] = {
     table.name: table
     for table in (
-        TASKS, STUDIES, TRIALS, STEP_RUNS, MODELS, LINEAGE, METRIC_DEFINITIONS, METRICS, INSTANCES, PREDICTIONS,
-        LAYERS, ACTIVATIONS, FINDINGS, SENSITIVITY, RECOVERIES, BISECTIONS, REPORTS,
+        TASKS, STUDIES, TRIALS, STEP_RUNS, REQUESTS, MODELS, LINEAGE, METRIC_DEFINITIONS, METRICS, INSTANCES,
+        PREDICTIONS, LAYERS, ACTIVATIONS, FINDINGS, SENSITIVITY, RECOVERIES, BISECTIONS, REPORTS,
+        COMPARISONS,
     )
 }  # fmt: skip
 
@@ -508,11 +580,13 @@ BATCHES: Final[dict[str, tuple[Table, ...]]] = {
     "study": (STUDIES,),
     "trial": (TRIALS,),
     "run": (STEP_RUNS,),
+    "request": (REQUESTS,),
     "step": (MODELS, LINEAGE, METRICS, PREDICTIONS, LAYERS, ACTIVATIONS, FINDINGS),
     "latency": (METRICS,),
     "sensitivity": (SENSITIVITY,),
     "recovery": (RECOVERIES,),
     "bisection": (BISECTIONS,),
     "report": (REPORTS,),
+    "comparison": (COMPARISONS,),
 }
 """Which tables are written together, whole or not at all, by kind of batch."""

@@ -140,9 +140,9 @@ class Answers:
             nulls = pa.nulls(len(self.labels), pa.float32())
             names = ("confidence", "true_probability", "loss", "margin", "entropy")
             return {**dict.fromkeys(names, nulls), "probabilities": pa.nulls(len(self.labels), pa.list_(pa.float32()))}
-        from cc_ray.evaluate.predictions import Predictions
+        from cc_ray.evaluate.answers.classes import Classes
 
-        full = Predictions(self.instances, self.labels, np.log(np.maximum(self.probabilities, LEAST)))
+        full = Classes(self.instances, self.labels, np.log(np.maximum(self.probabilities, LEAST)))
         small = {name: np.asarray(values, np.float32) for name, values in self._scalars(full).items()}
         flat = pa.array(self.probabilities.astype(np.float32).ravel())
         width = self.probabilities.shape[1]

@@ -3,6 +3,7 @@
 | kind | holds |
 |---|---|
 | `.parquet`, `.csv` | named columns |
+| `.jsonl` | an object a line, all of the same names |
 | `.npz` | named arrays: `prediction`, `probabilities`, `label`, ... |
 | `.npy` | predicted classes, (n,), or class scores, (n, classes) |
 | `.json` | a list of predicted classes or of rows of class scores, or an object of named lists |
@@ -21,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as csv
+import pyarrow.json as lines
 import pyarrow.parquet as pq
 
 from cc_ray.imports.reading import ResultFileError
@@ -29,7 +31,9 @@ MOST_BYTES: Final = 2 * 2**30
 """Bytes that the columns of one file may take in memory."""
 
 Columns = dict[str, Any]
-"""Arrays by name: numpy arrays, the class scores (n, classes), lists of texts, or lists of lists of texts."""
+"""Arrays by name: numpy arrays, the class scores (n, classes), lists of texts, lists of lists of texts or numbers."""
+UNEVEN: Final = frozenset({"token_losses"})
+"""Columns whose rows are lists of numbers of any lengths; of all others rows are of one length."""
 
 
 def read_columns(file: Path, may_be_empty: Collection[str] = ()) -> Columns:
@@ -90,6 +94,11 @@ def _csv(file: Path, may_be_empty: Collection[str]) -> Columns:
         return _arrow(file, opened, opened.schema, may_be_empty)
 
 
+def _jsonl(file: Path, may_be_empty: Collection[str]) -> Columns:
+    with lines.open_json(file) as opened:
+        return _arrow(file, opened, opened.schema, may_be_empty)
+
+
 def _arrow(file: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema, may_be_empty: Collection[str]) -> Columns:
     kept, size = [], 0
     for batch in batches:
@@ -116,6 +125,8 @@ def _plain(file: Path, name: str, column: Any) -> Any:
         if column.flatten().null_count:
             raise ResultFileError(f"{file.name}: '{name}' must hold lists of texts without gaps.")
         return [[str(text) for text in texts] for texts in column.to_pylist()]
+    if _is_list(column.type) and name in UNEVEN:
+        return _uneven(file.name, name, column.to_pylist())
     if _is_list(column.type):
         lengths = np.unique(np.asarray(column.value_lengths()))
         if lengths.size > 1:
@@ -127,6 +138,14 @@ def _plain(file: Path, name: str, column: Any) -> Any:
     if pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
         return column.to_numpy(zero_copy_only=False)
     return [str(value) for value in column.to_pylist()]
+
+
+def _uneven(what: str, name: str, values: Iterable[Any]) -> list[list[float]]:
+    """Lists of numbers as they are, whatever their lengths."""
+    try:
+        return [[float(number) for number in numbers] for numbers in values]
+    except (TypeError, ValueError) as error:
+        raise ResultFileError(f"{what}: '{name}' must hold lists of numbers without gaps.") from error
 
 
 def _is_list(type_: pa.DataType) -> bool:
@@ -152,7 +171,7 @@ def _json(file: Path, _: Collection[str]) -> Columns:
     _refuse_size(file, 10 * file.stat().st_size)
     content = json.loads(file.read_text("utf-8-sig"))
     if isinstance(content, dict):
-        return {name: as_array(file.name, values) for name, values in content.items()}
+        return {name: as_column(name, values, file.name) for name, values in content.items()}
     return _named(file, content)
 
 
@@ -169,6 +188,13 @@ def lists_of_texts(values: Any) -> list[list[str]] | None:
     if not all(isinstance(row, list | tuple) and all(isinstance(text, str) for text in row) for row in values):
         return None
     return [list(row) for row in values]
+
+
+def as_column(name: str, values: Any, what: str) -> Any:
+    """A named column, as `as_array` or, where its rows may be of any lengths, as lists of numbers."""
+    if name in UNEVEN and not (isinstance(values, list) and all(isinstance(row, str) for row in values)):
+        return _uneven(what, name, values)
+    return as_array(what, values)
 
 
 def as_array(what: str, values: Any) -> Any:
@@ -197,6 +223,7 @@ def as_array(what: str, values: Any) -> Any:
 _READERS: Final[Mapping[str, Callable[[Path, Collection[str]], Columns]]] = {
     ".parquet": _parquet,
     ".csv": _csv,
+    ".jsonl": _jsonl,
     ".npy": _npy,
     ".npz": _npz,
     ".json": _json,

@@ -16,6 +16,8 @@ HIGHER: Final = frozenset({"accuracy", "acc", "f1", "auc", "recall", "bleu", "ma
 """Words of metrics of which more is better."""
 LOWER: Final = frozenset({"latency", "size", "loss", "error", "time", "perplexity"})
 """Words of metrics of which less is better; they outweigh the others: an accuracy loss is a loss."""
+AMBIGUOUS: Final = frozenset({"f1"})
+"""Names that others give to something else: CC-Ray's is of words, and most are of classes."""
 BYTES: Final = frozenset({"B", "byte", "bytes"})
 RESERVED: Final = frozenset({*(column.name for column in MODELS.columns), "parent", "root"})
 """Columns that stand beside metrics in lists of models."""
@@ -112,7 +114,7 @@ def _registered() -> dict[str, dict[str, Any]]:
     # Imported here: it brings torch, which takes a second.
     from cc_ray.evaluate import metric_definitions
 
-    return {row["metric"]: row for row in metric_definitions()}
+    return {row["metric"]: row for row in metric_definitions() if row["metric"] not in AMBIGUOUS}
 
 
 def _fits(row: Mapping[str, Any], values: Sequence[float], direction: str | None) -> bool:

@@ -6,6 +6,8 @@
 | `references` (or `reference`) | accepted answers: a list of texts, in CSV a text or a JSON list of texts |
 | `prompt` (or `question`) | what the model was asked; shown as the instance |
 | `loss`, `tokens` | mean of -ln p over the scored tokens, in nats, and their number: one never without the other |
+| `token_losses` | -ln p of each scored token, a list of numbers (in CSV JSON); `loss` and `tokens` follow from it |
+| `token_texts` | the scored tokens as text, a list of texts (in CSV JSON) |
 | `kl_from_base`, `kl_from_parent` | mean KL divergence over the tokens, in nats |
 | `same_top_from_base`, `same_top_from_parent` | share of tokens on which both put the same token first |
 
@@ -29,8 +31,8 @@ from scipy import special
 from scipy.stats import binomtest
 
 from cc_ray.imports.answers import Flags, Floats, Integers, Row
-from cc_ray.imports.overlap import exact_match, f1
 from cc_ray.imports.reading import ResultFileError
+from cc_ray.overlap import exact_match, f1
 
 DIVERGENCES: Final = ("kl_from_base", "kl_from_parent")
 SAME_TOP: Final = ("same_top_from_base", "same_top_from_parent")
@@ -38,6 +40,8 @@ NUMBERS: Final = ("loss", *DIVERGENCES, *SAME_TOP)
 """Columns of numbers of the scored tokens."""
 LARGEST_LOSS: Final = 700.0
 """In nats; the perplexity of a larger one is no number."""
+LOSS_SLACK: Final = 1e-3
+"""How far a mean may lie from that of the losses it stands beside, as a share: it may have been rounded."""
 DIRECTIONS: Final = {"exact_match": "higher", "f1": "higher", "perplexity": "lower"}
 """Which values of the metrics of generated text are better."""
 
@@ -56,6 +60,8 @@ class Prompts:
     """Slices of each instance; empty for none at all."""
     payloads: Texts = ()
     """What each model was asked; empty for none at all."""
+    tokens: tuple[Texts, ...] = ()
+    """The scored tokens of each instance; empty for none at all."""
 
     def slices(self, class_names: Sequence[str]) -> list[list[str]]:
         """Slices of each instance."""
@@ -72,6 +78,7 @@ class Prompts:
                 "slices": pa.array(self.slices(class_names), pa.list_(pa.string())),
                 "payload": pa.array([text.encode() for text in self.payloads or ("",) * count], pa.binary()),
                 "payload_type": ["text/plain"] * count,
+                "token_texts": pa.array(self.tokens or [None] * count, pa.list_(pa.string())),
             }
         )
 
@@ -90,6 +97,9 @@ class GivenTexts:
     """Those of `NUMBERS` that are there, each (n,)."""
     slices: Mapping[str, Sequence[str]]
     count: int
+    token_losses: tuple[Floats, ...] | None = None
+    """Of each instance those of its scored tokens."""
+    token_texts: tuple[Texts, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,12 +116,16 @@ class GeneratedAnswers:
     """Number of scored tokens, (n,)."""
     numbers: Mapping[str, Floats] | None = None
     """Those of `NUMBERS` that are known, each (n,)."""
+    token_losses: tuple[Floats, ...] | None = None
+    """Of each instance those of its scored tokens."""
 
     @cached_property
     def digest(self) -> str:
         """Hash of the content."""
         hashed = hashlib.sha256(json.dumps([self.texts, self.references]).encode())
         arrays = {"instances": self.instances, "tokens": self.tokens, **(self.numbers or {})}
+        if self.token_losses is not None:
+            arrays["token_losses"] = np.concatenate(self.token_losses)
         for name, array in sorted(arrays.items()):
             hashed.update(name.encode() + (b"none" if array is None else np.ascontiguousarray(array).tobytes()))
         return hashed.hexdigest()
@@ -140,6 +154,8 @@ class GeneratedAnswers:
         columns |= {"correct": self.correct, "f1": self.f1, "tokens": self.tokens, **(self.numbers or {})}
         if self.texts is not None:
             columns["text"] = pa.array(self.texts, pa.string())
+        if self.token_losses is not None:
+            columns["token_losses"] = pa.array(self.token_losses, pa.list_(pa.float32()))
         types = {
             "correct": pa.bool_(),
             "tokens": pa.int64(),
@@ -188,7 +204,7 @@ def generates(columns: Mapping[str, Any], classes: bool) -> bool:
         classes: It holds labels, predictions or class scores.
     """
     there = {role for role, values in columns.items() if values is not None}
-    return "references" in there or (not classes and bool(there & {"text", "loss", "tokens"}))
+    return "references" in there or (not classes and bool(there & {"text", "loss", "tokens", "token_losses"}))
 
 
 def given_texts(
@@ -204,6 +220,7 @@ def given_texts(
     Raises:
         ResultFileError: If a column holds what it should not, or one lacks its companion.
     """
+    columns, losses = _with_token_losses(columns, name)
     if (columns["loss"] is None) != (columns["tokens"] is None):
         raise ResultFileError(
             f"{name} has a column of {'tokens' if columns['loss'] is None else 'losses'} without the other: a mean "
@@ -224,7 +241,59 @@ def given_texts(
         numbers,
         slices,
         count,
+        losses,
+        _token_texts(columns["token_texts"], losses, name),
     )
+
+
+def _with_token_losses(columns: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], tuple[Floats, ...] | None]:
+    """The columns with the loss and the number of tokens that follow from losses of tokens, and these losses.
+
+    Raises:
+        ResultFileError: If a loss is none, or another mean or number stands beside them.
+    """
+    if columns["token_losses"] is None:
+        return columns, None
+    what = f"{name}: token_losses"
+    rows = [_listed(row, what, place) for place, row in enumerate(columns["token_losses"])]
+    losses = tuple(_numbers(row, f"{what}, list {place}", "token_losses") for place, row in enumerate(rows))
+    follows = {"loss": np.array([row.mean() for row in losses]), "tokens": np.array([len(row) for row in losses])}
+    for role, made in follows.items():
+        if columns[role] is not None:
+            beside = _floats(columns[role], f"{name}: {role}")
+            other = np.flatnonzero(np.abs(beside - made) > LOSS_SLACK * np.maximum(1.0, made))
+            if other.size:
+                raise ResultFileError(
+                    f"{name}: {role} is {beside[other[0]]:g} in row {other[0]}, counted from 0, and {made[other[0]]:g} "
+                    "by its token_losses: leave the column out, it follows from them."
+                )
+    return {**columns, **{role: made for role, made in follows.items() if columns[role] is None}}, losses
+
+
+def _listed(row: Any, what: str, place: int) -> list[Any]:
+    """A list that may stand there as JSON."""
+    try:
+        held = json.loads(row) if isinstance(row, str) else row
+    except (ValueError, RecursionError) as error:
+        raise ResultFileError(f"{what}: row {place}, counted from 0, is no list of JSON.") from error
+    if not isinstance(held, list) or not held:
+        raise ResultFileError(f"{what}: row {place}, counted from 0, must be a list of one or more values.")
+    return held
+
+
+def _token_texts(values: Any, losses: tuple[Floats, ...] | None, name: str) -> tuple[Texts, ...] | None:
+    if values is None:
+        return None
+    what = f"{name}: token_texts"
+    texts = tuple(tuple(str(text) for text in _listed(row, what, place)) for place, row in enumerate(values))
+    if losses is not None:
+        other = next((place for place, row in enumerate(texts) if len(row) != len(losses[place])), None)
+        if other is not None:
+            raise ResultFileError(
+                f"{what}: row {other}, counted from 0, has {len(texts[other])} texts, and {len(losses[other])} losses: "
+                "one for each scored token is expected."
+            )
+    return texts
 
 
 def generated_answers(
@@ -245,6 +314,7 @@ def generated_answers(
         references,
         None if one.tokens is None else one.tokens[order],
         {name: values[order] for name, values in one.numbers.items()},
+        None if one.token_losses is None else tuple(one.token_losses[row] for row in order),
     )
 
 

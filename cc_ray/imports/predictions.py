@@ -48,6 +48,8 @@ ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "references": ("references", "reference"),
     "prompt": ("prompt", "question"),
     "tokens": ("tokens",),
+    "token_losses": ("token_losses",),
+    "token_texts": ("token_texts",),
     **{name: (name,) for name in NUMBERS},
 }
 """What a column may be, with the names it is found by."""
@@ -253,13 +255,14 @@ def _prompts(truth: GivenTexts | None, given: Sequence[GivenTexts]) -> Prompts:
     instances = _ids(sources[0], _order(sources[0]))
     references = next((_sorted(one.references, one) for one in sources if one.references is not None), ())
     payloads = next((_sorted(one.prompts, one) for one in sources if one.prompts is not None), ())
+    tokens = next((_sorted(one.token_texts, one) for one in sources if one.token_texts is not None), ())
     sliced = next((one for one in sources if one.slices), None)
     members = (
         ()
         if sliced is None
         else tuple(tuple(f"{name}:{values[row]}" for name, values in sliced.slices.items()) for row in _order(sliced))
     )
-    return Prompts(instances, references, members, payloads)
+    return Prompts(instances, references, members, payloads, tokens)
 
 
 def _sorted(values: Sequence[T], one: GivenTexts) -> tuple[T, ...]:

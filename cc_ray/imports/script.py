@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from cc_ray.imports.columns import Columns, as_array
+from cc_ray.imports.columns import Columns, as_column
 from cc_ray.imports.generated import DIRECTIONS, GeneratedAnswers
 from cc_ray.imports.models import NO_ARTIFACT, Finding, MadeElsewhere, TaskElsewhere, bring, model_id, stored_task
 from cc_ray.imports.predictions import Reading, answered, modelled, told_apart
@@ -172,7 +172,7 @@ def _columns(predictions: object) -> Columns:
 
 def _array(name: str, values: object) -> Any:
     plain = values.detach().cpu().numpy() if hasattr(values, "detach") else values
-    return as_array(f"predictions: '{name}'", plain)
+    return as_column(name, plain, f"predictions: '{name}'")
 
 
 def _module(model: object) -> nn.Module | None:

@@ -2,7 +2,8 @@
 
 A file is written beside, synced and renamed to the SHA-256 of its bytes: it is there whole or not at all, and equal
 models share one file. What the architecture does not tell (pruned shapes, quantized tensors, tied weights, the scales
-of simulated quantization) stands in the file's own header, so that `load_model` starts from the base model as built.
+of simulated quantization, layers that were replaced or taken out) stands in the file's own header, so that `load_model`
+starts from the base model as built.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,12 +23,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd
 
 from cc_ray.errors import StoreError, StoreUnavailableError
 from cc_ray.noise import silence
 from cc_ray.store.encoding import (
-    Array,
     Entry,
     Parts,
     Type,
@@ -35,12 +35,19 @@ from cc_ray.store.encoding import (
     encode_int8,
     size_bytes,
 )
+from cc_ray.store.exported import PROGRAM, Exported
+from cc_ray.store.grid import Array
 from cc_ray.store.layout import Layout, sync_folder
+from cc_ray.store.low_bit import StaticInt8
 from cc_ray.store.patience import patiently
-from cc_ray.store.weights import FORMAT, METADATA_KEY, ArtifactFile, Header, verify
+from cc_ray.store.structure import changes_of, fit, replay
+from cc_ray.store.weights import METADATA_KEY, ArtifactFile, Header, verify
 
 SCALE_SUFFIX: Final = "_quantization_scale"
 """A buffer `weight_quantization_scale` beside `weight` holds the grid that the weight's values lie on."""
+PALETTE_SUFFIX: Final = "_quantization_palette"
+"""A buffer `weight_quantization_palette` beside `weight` holds the values that the weight takes."""
+GRID_SUFFIXES: Final = (SCALE_SUFFIX, PALETTE_SUFFIX)
 
 _TYPES: Final[dict[torch.dtype, Type]] = {
     torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32", torch.float64: "float64",
@@ -103,38 +110,71 @@ def load_model(layout: Layout, digest: str, model: nn.Module) -> nn.Module:
         model: The base model's architecture; changed in place.
 
     Returns:
-        The same model; its outputs equal those of the saved one bit for bit.
+        The same model, or the program that it was exported to; its outputs equal those of the saved one bit for bit.
 
     Raises:
         StoreError: If the file is missing, damaged or was saved from another architecture.
     """
     file = ArtifactFile(layout, digest)
+    if file.header.exported:
+        return _load_exported(file)
+    try:
+        replay(model, file.header.changes)
+    except ValueError as error:
+        raise _misfit(file, model, str(error)) from error
     owners = {name: name for name in file.entries} | file.header.tied
     _check_fit(file, owners, model)
     slots = model.state_dict(keep_vars=True)
     tensors = {name: _load(file, name, like=slots[name]) for name in file.entries}
     for name, owner in owners.items():
         _put(model, name, tensors[owner])
-        if name == owner and file.entries[owner].scaled and file.entries[owner].encoding != "int8":
-            _put_scale(model, name, _tensor(file.parts(owner)["scale"], file.entries[owner].dtype))
+        if name == owner:
+            _put_grid(model, name, file)
     for path, groups in file.header.groups.items():
         setattr(model.get_submodule(path), "groups", groups)  # noqa: B010 - a module's attributes are typed as tensors
     for module in model.modules():
-        _fit(module)
+        fit(module)
     return model
 
 
 def scale_of(module: nn.Module, tensor: str = "weight") -> Tensor | None:
-    """The step of the grid that simulated quantization put a tensor's values on; broadcasts to the tensor."""
+    """The step of the grid that simulated quantization put a tensor's values on; for blocks of it (see `grid.py`)."""
     return module._buffers.get(tensor + SCALE_SUFFIX)
 
 
 def set_scale(module: nn.Module, scale: Tensor | None, tensor: str = "weight") -> None:
-    """Say, or with None unsay, that a tensor's values are whole multiples of a scale."""
-    if scale is not None:
-        module.register_buffer(tensor + SCALE_SUFFIX, scale)
-    elif scale_of(module, tensor) is not None:
-        delattr(module, tensor + SCALE_SUFFIX)
+    """Say, or with None unsay, that a tensor's values are whole multiples of a scale, or 8-bit floats times it."""
+    _set_grid(module, tensor, SCALE_SUFFIX, scale)
+
+
+def palette_of(module: nn.Module, tensor: str = "weight") -> Tensor | None:
+    """The values, rising along the last axis, that a tensor takes in each block (see `grid.py`)."""
+    return module._buffers.get(tensor + PALETTE_SUFFIX)
+
+
+def set_palette(module: nn.Module, palette: Tensor | None, tensor: str = "weight") -> None:
+    """Say, or with None unsay, that a tensor takes the values of a palette."""
+    _set_grid(module, tensor, PALETTE_SUFFIX, palette)
+
+
+def copy_grid(module: nn.Module, donor: nn.Module, tensor: str = "weight") -> None:
+    """Say of a module's tensor what is said of another's, where it comes from."""
+    for suffix in GRID_SUFFIXES:
+        grid = donor._buffers.get(tensor + suffix)
+        _set_grid(module, tensor, suffix, None if grid is None else grid.clone())
+
+
+def _set_grid(module: nn.Module, tensor: str, suffix: str, grid: Tensor | None) -> None:
+    """Register or remove one of the buffers; a tensor has one of them at most."""
+    for known in GRID_SUFFIXES if grid is not None else (suffix,):
+        module._buffers.pop(tensor + known, None)
+    if grid is not None:
+        module.register_buffer(tensor + suffix, grid)
+
+
+def is_quantized(tensor: Tensor) -> bool:
+    """Whether the tensor holds its values in low bits and computes with them: not a plain float tensor."""
+    return is_int8(tensor) or isinstance(tensor, StaticInt8)
 
 
 def is_int8(tensor: Tensor) -> bool:
@@ -149,30 +189,47 @@ def _encoded(model: nn.Module) -> tuple[Header, dict[str, Parts]]:
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor):
             raise StoreError(f"'{name}' is a {type(tensor).__name__}: a model file holds tensors only.")
-        if name.endswith(SCALE_SUFFIX) and name.removesuffix(SCALE_SUFFIX) in state:
+        if is_grid(name, state):
             continue
         if id(tensor) in owners:
             tied[name] = owners[id(tensor)]
             continue
         owners[id(tensor)] = name
-        entries[name], tensors[name] = _encode(name, tensor, state.get(name + SCALE_SUFFIX))
+        entries[name], tensors[name] = _encode(name, tensor, *(state.get(name + suffix) for suffix in GRID_SUFFIXES))
     told = {name: entry for name, entry in entries.items() if not _is_plain(entry)}
-    return Header(format=FORMAT, entries=told, tied=tied, groups=_groups(model)), tensors
+    changes, exported = changes_of(model), Exported.kind if isinstance(model, Exported) else None
+    oldest = max([2 if changes or exported else 1, *(entry.format for entry in told.values())])
+    header = Header(format=oldest, entries=told, tied=tied, groups=_groups(model), changes=changes, exported=exported)
+    return header, tensors
+
+
+def is_grid(name: str, names: Collection[str]) -> bool:
+    """Whether a tensor of this name is no part of the model, but says what values another takes."""
+    return any(name.endswith(suffix) and name.removesuffix(suffix) in names for suffix in GRID_SUFFIXES)
 
 
 def _is_plain(entry: Entry) -> bool:
     """Whether the file's own list of tensors says all there is to say."""
-    return entry.encoding == "dense" and not entry.scaled and entry.dtype != "bfloat16"
+    return entry.encoding == "dense" and not (entry.scaled or entry.palette) and entry.dtype != "bfloat16"
 
 
-def _encode(name: str, tensor: Tensor, scale: Tensor | None) -> tuple[Entry, Parts]:
+def _encode(name: str, tensor: Tensor, scale: Tensor | None, palette: Tensor | None) -> tuple[Entry, Parts]:
     if is_int8(tensor):
         return _encode_int8(name, tensor)
+    if isinstance(tensor, StaticInt8):
+        return _encode_static(tensor)
     if type(tensor) not in (Tensor, nn.Parameter) or tensor.dtype not in _TYPES or "#" in name:
         raise StoreError(f"'{name}' is a {type(tensor).__name__} of {tensor.dtype}, which a model file cannot hold.")
-    if scale is not None and scale.dtype != tensor.dtype:
-        raise StoreError(f"'{name}' is of {tensor.dtype} and its scale of {scale.dtype}: one type is expected.")
-    return encode(_array(tensor), _TYPES[tensor.dtype], None if scale is None else _array(scale))
+    for what, grid in (("scale", scale), ("palette", palette)):
+        if grid is not None and grid.dtype != tensor.dtype:
+            raise StoreError(f"'{name}' is of {tensor.dtype} and its {what} of {grid.dtype}: one type is expected.")
+    grids = [None if grid is None else _array(grid) for grid in (scale, palette)]
+    return encode(_array(tensor), _TYPES[tensor.dtype], *grids)
+
+
+def _encode_static(tensor: StaticInt8) -> tuple[Entry, Parts]:
+    entry, parts = encode(_array(tensor.dequantize()), "float32", _array(tensor.scale))
+    return entry.model_copy(update={"form": "static_int8"}), parts | {"input": _array(tensor.input)}
 
 
 def _encode_int8(name: str, tensor: Any) -> tuple[Entry, Parts]:
@@ -266,19 +323,39 @@ def _check_fit(file: ArtifactFile, owners: dict[str, str], model: nn.Module) -> 
     wrong |= set(file.header.tied) & set(file.entries)
     wrong |= {name for name in file.entries if name in slots and len(file.entries[name].shape) != slots[name].dim()}
     if wrong:
-        raise StoreError(
-            f"the model file {file.path} does not fit the architecture of {len(slots)} tensors: it differs in "
-            f"{', '.join(sorted(wrong)[:5])}. Load it into the base model that it was made from."
-        )
+        raise _misfit(file, model, f"it differs in {', '.join(sorted(wrong)[:5])}")
+
+
+def _misfit(file: ArtifactFile, model: nn.Module, reason: str) -> StoreError:
+    return StoreError(
+        f"the model file {file.path} does not fit the architecture of {len(model.state_dict(keep_vars=True))} tensors: "
+        f"{reason}. Load it into the base model that it was made from."
+    )
 
 
 def _load(file: ArtifactFile, name: str, *, like: Tensor) -> Tensor:
     entry = file.entries[name]
-    int8 = entry.encoding == "int8"
-    tensor = _load_int8(file, name) if int8 else _tensor(file.values(name), entry.dtype)
+    tensor = _load_int8(file, name) if entry.encoding == "int8" else _tensor(file.values(name), entry.dtype)
+    if entry.form:
+        tensor = _load_static(file, name, tensor)
     if not isinstance(like, nn.Parameter):
         return tensor
-    return nn.Parameter(tensor, requires_grad=like.requires_grad and not int8)
+    return nn.Parameter(tensor, requires_grad=like.requires_grad and not is_quantized(tensor))
+
+
+def _load_static(file: ArtifactFile, name: str, values: Tensor) -> Tensor:
+    parts = file.parts(name)
+    scale, given = parts["scale"], parts["input"]
+    fits = values.dtype == torch.float32 and scale.shape == (len(values), *[1] * (values.dim() - 1))
+    if not fits or given.shape != (2,) or given.dtype != np.float32 or not 0 < given[0] < np.inf:
+        raise StoreError(f"the model file {file.path} is damaged: '{name}' is no weight of integers.")
+    return StaticInt8.of(values, _tensor(scale), _tensor(given))
+
+
+def _load_exported(file: ArtifactFile) -> Exported:
+    if set(file.entries) != {PROGRAM} or file.entries[PROGRAM].dtype != "uint8":
+        raise StoreError(f"the model file {file.path} is damaged: an exported model is one program, and nothing else.")
+    return Exported(_tensor(file.values(PROGRAM))).eval()
 
 
 def _load_int8(file: ArtifactFile, name: str) -> Tensor:
@@ -307,30 +384,10 @@ def _put(model: nn.Module, name: str, tensor: Tensor) -> None:
     setattr(module, attribute, tensor)
 
 
-def _put_scale(model: nn.Module, name: str, scale: Tensor) -> None:
+def _put_grid(model: nn.Module, name: str, file: ArtifactFile) -> None:
     module, attribute = _place(model, name)
-    set_scale(module, scale, attribute)
-
-
-_AXES: Final[dict[type[nn.Module], tuple[str, ...]]] = {
-    nn.Linear: ("out_features", "in_features"),
-    nn.Embedding: ("num_embeddings", "embedding_dim"),
-    nn.GroupNorm: ("num_channels",),
-    nn.modules.batchnorm._NormBase: ("num_features",),
-    _ConvTransposeNd: ("in_channels", "out_channels"),
-    _ConvNd: ("out_channels", "in_channels"),
-}
-"""What the lengths of a weight's axes are called on its module; the first kind that fits counts."""
-
-
-def _fit(module: nn.Module) -> None:
-    """Make a module's own numbers agree with the shape of its weight."""
-    weight = module._parameters.get("weight")
-    if weight is None:
-        return
-    if isinstance(module, nn.LayerNorm):
-        module.normalized_shape = tuple(weight.shape)
-    names = next((names for kind, names in _AXES.items() if isinstance(module, kind)), ())
-    for axis, name in enumerate(names):
-        length = weight.shape[axis]
-        setattr(module, name, length * module.groups if isinstance(module, _ConvNd) and axis == 1 else length)
+    entry = file.entries[name]
+    if entry.scaled and entry.encoding != "int8" and not entry.form:
+        set_scale(module, _tensor(file.scale(name), entry.dtype), attribute)
+    if entry.palette:
+        set_palette(module, _tensor(file.parts(name)["palette"], entry.dtype), attribute)

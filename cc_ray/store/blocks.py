@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from cc_ray.compiled import compiled
 from cc_ray.errors import StoreError
-from cc_ray.store.encoding import FLOAT_TYPES, Array, Entry, on_grid, unpack, widened
+from cc_ray.store.encoding import FLOAT_TYPES, Entry, on_grid, scale_in, unpack, widened
+from cc_ray.store.grid import FLOAT8, Array, fits, run_length, split_axes
 from cc_ray.store.layout import Layout
 from cc_ray.store.weights import ArtifactFile, verify
 
@@ -250,21 +251,50 @@ class CodedTensor(MaskedTensor):
     """Values on a grid, as codes."""
 
     def _fill(self, out: Floats, start: int) -> None:
-        stop = start + len(out)
-        scale, offsets = (Along(self.parts[name].all, self.shape).read(start, stop) for name in ("scale", "offsets"))
-        steps = np.empty(len(out), np.int16)
-        if self.entry.sparse:
-            self._spread(steps, start, self._fill_codes)
-            steps += offsets * np.unpackbits(self._mask(start, stop), count=len(out))
-        else:
-            self._fill_codes(steps, start)
-            steps += offsets
-        out[:] = widened(on_grid(steps, scale), self.entry.dtype)
+        codes, mask = self._codes(start, start + len(out))
+        offsets = self._of_blocks("offsets", start, start + len(out))
+        out[:] = self._scaled(codes + offsets * mask, start)
+
+    def _codes(self, start: int, stop: int) -> tuple[NDArray[np.int16], Bytes]:
+        """Codes, 0 where there is none, and where there is one."""
+        codes = np.empty(stop - start, np.int16)
+        if not self.entry.sparse:
+            self._fill_codes(codes, start)
+            return codes, np.ones(1, np.uint8)
+        self._spread(codes, start, self._fill_codes)
+        return codes, np.unpackbits(self._mask(start, stop), count=stop - start)
 
     def _fill_codes(self, out: NDArray[np.int16], start: int) -> None:
         aligned, stop, bits = start // 8 * 8, start + len(out), self.entry.bits
         packed = self.parts["codes"].read(aligned * bits // 8, (stop * bits + 7) // 8)
         out[:] = unpack(packed, bits, stop - aligned)[start - aligned :]
+
+    def _of_blocks(self, part: str, start: int, stop: int) -> Array:
+        return Along(self.parts[part].all, self.shape).read(start, stop)
+
+    def _scaled(self, numbers: Array, start: int) -> Floats:
+        scale = scale_in(self._of_blocks("scale", start, start + len(numbers)), self.entry.dtype)
+        return widened(on_grid(numbers, scale), self.entry.dtype)
+
+
+class Float8Tensor(CodedTensor):
+    """8-bit floats with a scale."""
+
+    def _fill(self, out: Floats, start: int) -> None:
+        codes, _ = self._codes(start, start + len(out))
+        out[:] = self._scaled(FLOAT8[codes], start)
+
+
+class PaletteTensor(CodedTensor):
+    """Entries of palettes."""
+
+    def _fill(self, out: Floats, start: int) -> None:
+        palette = self.parts["palette"].all
+        codes, mask = self._codes(start, start + len(out))
+        blocks = np.arange(palette[..., 0].size).reshape(palette.shape[:-1])
+        block = Along(blocks, self.shape).read(start, start + len(out))
+        found = palette.reshape(blocks.size, -1)[block, codes]
+        out[:] = widened(np.where(mask, found, palette.dtype.type(0)), self.entry.dtype)
 
 
 class Int8Tensor(MaskedTensor):
@@ -285,10 +315,14 @@ class Int8Tensor(MaskedTensor):
 
 @dataclass(frozen=True)
 class Along:
-    """A small array that broadcasts to a tensor."""
+    """A small array with entries for blocks of a tensor."""
 
     array: Array
     shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not fits(self.array.shape, self.shape):
+            raise ValueError(f"entries for blocks of {self.shape} are expected, found shape {self.array.shape}")
 
     def read(self, start: int, stop: int) -> Array:
         """Values at positions of the tensor, (stop - start,) or (1,)."""
@@ -297,7 +331,9 @@ class Along:
         axes = [axis for axis, length in enumerate(self.array.shape) if length > 1]
         if len(axes) == 1:
             return self._along(axes[0], start, stop)
-        places = np.unravel_index(np.arange(start, stop), self.shape)
+        places = list(np.unravel_index(np.arange(start, stop), self.shape))
+        for axis in split_axes(self.array.shape, self.shape):
+            places[axis] = places[axis] // self._run(axis)
         kept = tuple(place if axis in axes else 0 for axis, place in enumerate(places))
         found: Array = self.array[kept]
         return found
@@ -306,11 +342,14 @@ class Along:
         """As `read`, where the values change along one axis alone: each stands for a run of places."""
         run = math.prod(self.shape[axis + 1 :])
         runs = np.arange(start // run, (stop - 1) // run + 1)
-        held: Array = self.array.ravel()[runs % self.shape[axis]]
+        held: Array = self.array.ravel()[runs % self.shape[axis] // self._run(axis)]
         if run == 1:
             return held
         lengths = np.minimum((runs + 1) * run, stop) - np.maximum(runs * run, start)
         return np.repeat(held, lengths)
+
+    def _run(self, axis: int) -> int:
+        return run_length(self.shape[axis], self.array.shape[axis])
 
 
 @compiled
@@ -348,7 +387,8 @@ def _places(handle: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]
 
 
 _KINDS: Final[Mapping[str, Callable[[Entry, dict[str, Elements], Path], StoredTensor]]] = {
-    "dense": DenseTensor, "bitmap": BitmapTensor, "codes": CodedTensor, "int8": Int8Tensor,
+    "dense": DenseTensor, "bitmap": BitmapTensor, "codes": CodedTensor, "float8": Float8Tensor,
+    "palette": PaletteTensor, "int8": Int8Tensor,
 }  # fmt: skip
 _TYPES: Final = {
     "F16": "f2", "F32": "f4", "F64": "f8", "BOOL": "?", "U8": "u1", "I8": "i1", "I16": "i2", "I32": "i4", "I64": "i8",

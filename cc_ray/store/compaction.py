@@ -12,7 +12,6 @@ Contract, whatever happens (`README.md` beside this file says why it holds):
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,7 @@ from cc_ray.errors import StoreError
 from cc_ray.schema import BATCHES, Table
 from cc_ray.store.folder import size_bytes
 from cc_ray.store.layout import Layout
-from cc_ray.store.parquet import Writer, is_narrow, narrowed, pieces
+from cc_ray.store.parquet import Writer, is_narrow, narrowed, pieces, synced
 from cc_ray.store.place import Place
 from cc_ray.store.segments import (
     KEYS,
@@ -248,7 +247,10 @@ def _write_segment(place: Place, merge: _Merge, tell: OnProgress) -> Segment:
     keys = sorted({**holders, **dict.fromkeys(merge.keys)})
     counts: dict[str, list[int]] = {}
     for table in BATCHES[merge.kind]:
-        with Writer(growing / f"{table.name}.parquet", table, _schema(table, merge.narrow)) as writer:
+        with (
+            synced(growing / f"{table.name}.parquet") as file,
+            Writer(file, table, _schema(table, merge.narrow)) as writer,
+        ):
             counts[table.name] = []
             sources = _Sources(layout, merge, table, writer.schema, indices)
             for done, key in enumerate(keys, 1):
@@ -301,10 +303,8 @@ def _write_keys(
     sizes |= {key: size_bytes(layout.batch(merge.kind, key)) for key in merge.keys}
     columns: dict[str, Any] = {"key": pa.array(keys, pa.string()), "size_bytes": [sizes[key] for key in keys]}
     columns |= {f"{name}_rows": pa.array(rows, pa.int64()) for name, rows in counts.items()}
-    with path.open("wb") as file:
+    with synced(path) as file:
         pq.write_table(pa.table(columns), file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 # --- How it comes to count, and how what it replaces goes.

@@ -7,10 +7,16 @@ A tensor called `name` lies under one or several keys of the file:
 | `dense` | `name` | those of its type |
 | `bitmap` | `name#mask`, `name#values` | n / 8 + m times its type |
 | `codes` | `name#codes`, `name#offsets`, `name#scale` | n * bits / 8, a scale per channel, 2 per offset |
-| `codes`, sparse | as before and `name#mask` | n / 8 + m * bits / 8, a scale per channel, 2 per offset |
+| `float8` | `name#codes`, `name#scale` | n, a scale per channel |
+| `palette` | `name#codes`, `name#palette` | n * bits / 8 and the palettes |
 | `int8` | `name#qdata` (or `#mask` and `#values`), `name#scale`, `name#zero_point` | n and the scales |
 
-A code is an unsigned integer of `bits` bits; (code + offset) * scale is the value, rounded once in the tensor's type.
+Of `codes`, `float8` and `palette` those of zeros may be left out: then n / 8 more for `name#mask`, and m instead of n.
+A code is an unsigned integer of `bits` bits. For `codes`, (code + offset) * scale is the value, rounded once in the
+tensor's type; for `float8`, the number of that byte (OCP 8-bit E4M3) * scale; for `palette`, the palette's entry.
+
+Scales, offsets and palettes belong to blocks of a tensor (see `grid.py`). Where scales belong to parts of an axis, they
+lie in float16 if that gives them back, and offsets in int8.
 """
 
 from __future__ import annotations
@@ -23,7 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
-Array = NDArray[Any]
+from cc_ray.store.grid import FLOAT8, Array, bits_of, fits, float8_codes, lowest, palette_codes, split_axes, spread
+
 Parts = dict[str, Array]
 """Arrays by the last part of their key: "" for `dense`, else mask, values, codes, offsets, scale, ..."""
 
@@ -33,6 +40,9 @@ Type = Literal["bfloat16", "float16", "float32", "float64", "bool", "uint8", "in
 CODED_TYPES: Final = ("float16", "float32", "float64")
 FLOAT_TYPES: Final = ("bfloat16", *CODED_TYPES)
 MAX_BITS: Final = 8
+
+Form = Literal["static_int8"]
+"""How a weight on a grid computes in low bits; see `low_bit.py`."""
 KEY_BYTES: Final = 100
 """About what one more key costs in the file's header: tiny tensors are not worth a mask."""
 
@@ -42,7 +52,7 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    encoding: Literal["dense", "bitmap", "codes", "int8"]
+    encoding: Literal["dense", "bitmap", "codes", "float8", "palette", "int8"]
     dtype: Type
     """Type of the tensor's values once read; `bfloat16` lies in the file as uint16 of the same bits."""
     shape: tuple[NonNegativeInt, ...]
@@ -54,42 +64,61 @@ class Entry(BaseModel):
     """A scale belongs to the tensor: the model holds it beside the weight (or within, for `int8`)."""
     dynamic: bool = False
     """For `int8`: activations are quantized too, while the model runs."""
+    blocked: bool = False
+    """Scales belong to parts of an axis."""
+    palette: bool = False
+    """A palette belongs to the tensor: the model holds it beside the weight."""
+    form: Form | None = None
+    """The model holds the weight in low bits and computes with them; the part `input` tells how it takes inputs."""
+
+    @property
+    def format(self) -> int:
+        """The oldest version of the file's format that has such an entry."""
+        return 2 if self.blocked or self.palette or self.form or self.encoding in ("float8", "palette") else 1
 
     @property
     def stored_type(self) -> str:
         """Type of the values on disk, such as `float32` or `uint4`."""
-        if self.encoding == "codes":
+        if self.encoding in ("codes", "palette"):
             return f"uint{self.bits}"
-        return "int8" if self.encoding == "int8" else self.dtype
+        return {"int8": "int8", "float8": "float8_e4m3fn"}.get(self.encoding, self.dtype)
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The last parts of the keys that the tensor lies under."""
-        if self.encoding == "codes":
-            own: tuple[str, ...] = ("mask", "codes", "offsets") if self.sparse else ("codes", "offsets")
-        elif self.encoding == "bitmap" or self.sparse:
-            own = ("mask", "values")
-        else:
-            own = ("qdata",) if self.encoding == "int8" else ("",)
-        more = ("zero_point",) if self.encoding == "int8" else ()
-        return (*own, *more, "scale") if self.scaled else (*own, *more)
+        integers = ("values",) if self.sparse else ("qdata",)
+        kinds = {"dense": ("",), "bitmap": ("values",), "codes": ("codes", "offsets"), "int8": integers}
+        own = kinds.get(self.encoding, ("codes",))
+        masked = ("mask",) if self.sparse or self.encoding == "bitmap" else ()
+        more = {"zero_point": self.encoding == "int8", "scale": self.scaled, "palette": self.palette,
+                "input": self.form is not None}  # fmt: skip
+        return (*masked, *own, *(name for name, there in more.items() if there))
 
 
-def encode(values: Array, dtype: Type, scale: Array | None = None) -> tuple[Entry, Parts]:
+def encode(values: Array, dtype: Type, scale: Array | None = None, palette: Array | None = None) -> tuple[Entry, Parts]:
     """Choose the smallest encoding that gives the values back bit for bit.
 
     Args:
         values: Real values; uint16 bit patterns for bfloat16.
         dtype: Type of the tensor.
-        scale: The step of the grid that the values lie on, if they are said to lie on one; broadcasts to `values`.
+        scale: The step of the grid that the values lie on, if they are said to lie on one; for blocks of `values`.
+        palette: The values that there are, if they are said to be few; for blocks of `values`, with one axis more.
     """
-    extra: Parts = {} if scale is None else {"scale": scale}
-    entry = Entry(encoding="dense", dtype=dtype, shape=values.shape, scaled=scale is not None)
+    blocked = scale is not None and fits(scale.shape, values.shape) and bool(split_axes(scale.shape, values.shape))
+    extra: Parts = {} if scale is None else {"scale": _narrowed(scale) if blocked else scale}
+    if palette is not None:
+        extra["palette"] = palette
+    entry = Entry(
+        encoding="dense", dtype=dtype, shape=values.shape, scaled=scale is not None, blocked=blocked,
+        palette=palette is not None,
+    )  # fmt: skip
     choices = [(entry, {"": values, **extra})]
     if dtype in FLOAT_TYPES:
         choices.append((entry.model_copy(update={"encoding": "bitmap"}), {**_bitmap(values), **extra}))
     if scale is not None and dtype in CODED_TYPES:
-        choices += _codes(values, scale, entry)
+        choices += _codes(values, scale, entry, extra) or _float8(values, scale, entry, extra)
+    if palette is not None and dtype in CODED_TYPES:
+        choices += _palette(values, palette, entry, extra)
     return min(choices, key=lambda choice: _cost(choice[1]))
 
 
@@ -111,8 +140,8 @@ def decode(entry: Entry, parts: Mapping[str, Array]) -> Array:
     """
     if entry.encoding == "int8":
         return _decode_int8(entry, parts)
-    if entry.encoding == "codes":
-        return _decode_codes(entry, parts)
+    if entry.encoding in _DECODERS:
+        return _DECODERS[entry.encoding](entry, parts)
     values = _unmask(entry.shape, parts) if entry.encoding == "bitmap" else parts[""]
     return _of(values, numpy_type(entry.dtype), entry)
 
@@ -185,37 +214,79 @@ def _unmask(shape: tuple[int, ...], parts: Mapping[str, Array]) -> Array:
     return whole
 
 
-def _codes(values: Array, scale: Array, entry: Entry) -> list[tuple[Entry, Parts]]:
+def _codes(values: Array, scale: Array, entry: Entry, extra: Parts) -> list[tuple[Entry, Parts]]:
     """The two ways of codes, or none where codes would not give back the values bit for bit."""
     steps = _steps(values, scale)
     if steps is None:
         return []
-    reduced = tuple(axis for axis in range(values.ndim) if scale.shape[axis] == 1)
-    whole, by_channel = (steps.min(axis=axes, keepdims=True) for axes in (None, reduced))
-    bits, offsets = min(((_width(steps - offsets), offsets) for offsets in (whole, by_channel)), key=lambda c: c[0])
+    whole, by_block = steps.min(keepdims=True), lowest(steps, scale.shape)
+    bits, offsets = min(((_width(steps - spread(o, steps.shape)), o) for o in (whole, by_block)), key=lambda c: c[0])
     if bits > MAX_BITS:
         return []
-    codes = steps - offsets
-    mask = steps != 0
-    more: Parts = {"offsets": offsets.astype(np.int16), "scale": scale}
+    small = entry.blocked and offsets.min() >= -128 and offsets.max() < 128
+    more = {"offsets": offsets.astype(np.int8 if small else np.int16), **extra}
     coded = entry.model_copy(update={"encoding": "codes", "bits": bits})
-    masked: Parts = {"mask": np.packbits(mask), "codes": _pack(codes[mask], bits), **more}
+    return _coded(coded, steps - spread(offsets, steps.shape), steps != 0, more)
+
+
+def _float8(values: Array, scale: Array, entry: Entry, extra: Parts) -> list[tuple[Entry, Parts]]:
+    """As `_codes`, where the scale is that of 8-bit floats."""
+    if not values.size or not fits(scale.shape, values.shape):
+        return []
+    scales = spread(scale, values.shape)
+    with np.errstate(all="ignore"):
+        codes = float8_codes(values / scales)
+    if not _same(on_grid(FLOAT8[codes], scales), values):
+        return []
+    return _coded(entry.model_copy(update={"encoding": "float8"}), codes, codes != 0, extra)
+
+
+def _palette(values: Array, palette: Array, entry: Entry, extra: Parts) -> list[tuple[Entry, Parts]]:
+    """The ways of a palette that give back the values bit for bit: with a mask, zeros need not be in it."""
+    if not values.size or palette.shape[-1:] > (2**MAX_BITS,) or not fits(palette.shape[:-1], values.shape):
+        return []
+    codes, found = palette_codes(values, palette)
+    mask = _bits(values) != 0
+    coded = entry.model_copy(update={"encoding": "palette", "bits": bits_of(palette)})
+    ways = _coded(coded, codes, mask, extra)
+    return [way for way in ways if _same(found[mask], values[mask]) and (way[0].sparse or _same(found, values))]
+
+
+def _coded(entry: Entry, codes: NDArray[np.int64], mask: NDArray[np.bool_], more: Parts) -> list[tuple[Entry, Parts]]:
+    """Codes of all values, and codes of those that are not zero."""
     return [
-        (coded, {"codes": _pack(codes.ravel(), bits), **more}),
-        (coded.model_copy(update={"sparse": True}), masked),
+        (entry, {"codes": _pack(codes.ravel(), entry.bits), **more}),
+        (
+            entry.model_copy(update={"sparse": True}),
+            {"mask": np.packbits(mask), "codes": _pack(codes[mask], entry.bits), **more},
+        ),
     ]
+
+
+def _narrowed(scale: Array) -> Array:
+    """The scales in float16 if that gives them back."""
+    if scale.dtype not in (np.float32, np.float64):
+        return scale
+    with np.errstate(over="ignore"):
+        narrow = scale.astype(np.float16)
+    return narrow if _same(narrow.astype(scale.dtype), scale) else scale
+
+
+def _same(ours: Array, theirs: Array) -> bool:
+    return np.array_equal(_bits(ours), _bits(theirs))
 
 
 def _steps(values: Array, scale: Array) -> NDArray[np.int64] | None:
     """How many times the scale each value is, if all are whole multiples of it."""
-    if not values.size or scale.ndim != values.ndim or np.broadcast_shapes(scale.shape, values.shape) != values.shape:
+    if not values.size or not fits(scale.shape, values.shape):
         return None
+    scales = spread(scale, values.shape)
     with np.errstate(all="ignore"):
-        quotients = np.rint(values / scale)
+        quotients = np.rint(values / scales)
     if not np.all(np.abs(quotients) < 2**15):
         return None
     steps = quotients.astype(np.int64)
-    return steps if np.array_equal(_bits(on_grid(steps, scale)), _bits(values)) else None
+    return steps if _same(on_grid(steps, scales), values) else None
 
 
 def _width(codes: NDArray[np.int64]) -> int:
@@ -223,25 +294,62 @@ def _width(codes: NDArray[np.int64]) -> int:
 
 
 def on_grid(steps: Array, scale: Array) -> Array:
-    """The values that so many steps of a grid stand for, fewer than 2^24, in the type of its scale."""
+    """The values that so many steps of a grid stand for, numbers of at most 24 bits, in the type of its scale."""
     # A product of float32 rounds once; of float16 it is exact in float64, which then rounds once.
     product = np.float32 if scale.dtype == np.float32 else np.float64
     return np.multiply(steps, scale, dtype=product).astype(scale.dtype, copy=False)
 
 
+def scale_in(scale: Array, dtype: Type) -> Array:
+    """A scale as it lies in the file, in its tensor's type.
+
+    Raises:
+        ValueError: If it lies there in another type than it may.
+    """
+    wanted = numpy_type(dtype)
+    if scale.dtype != wanted and (scale.dtype != np.float16 or dtype not in CODED_TYPES):
+        raise ValueError(f"a scale of {wanted} is expected, found {scale.dtype}")
+    return scale.astype(wanted, copy=False)
+
+
 def _decode_codes(entry: Entry, parts: Mapping[str, Array]) -> Array:
-    dtype, scale, offsets = numpy_type(entry.dtype), parts["scale"], parts["offsets"]
-    if scale.dtype != dtype or offsets.dtype != np.int16:
-        raise ValueError(f"a scale of {dtype} and offsets of int16 are expected, found {scale.dtype}, {offsets.dtype}")
-    if entry.sparse:
-        mask = _mask(entry.shape, parts)
-        steps = np.zeros(entry.shape, np.int64)
-        steps[mask] = unpack(parts["codes"], entry.bits, int(np.count_nonzero(mask)))
-        steps[mask] += np.broadcast_to(offsets, entry.shape)[mask]
-    else:
+    scale, offsets = scale_in(parts["scale"], entry.dtype), parts["offsets"]
+    if offsets.dtype not in (np.int8, np.int16):
+        raise ValueError(f"offsets of int8 or int16 are expected, found {offsets.dtype}")
+    codes, mask = _unpacked(entry, parts)
+    steps = codes + spread(offsets, entry.shape) * mask
+    return on_grid(steps, spread(scale, entry.shape))
+
+
+def _decode_float8(entry: Entry, parts: Mapping[str, Array]) -> Array:
+    codes, _ = _unpacked(entry, parts)
+    return on_grid(FLOAT8[codes], spread(scale_in(parts["scale"], entry.dtype), entry.shape))
+
+
+def _decode_palette(entry: Entry, parts: Mapping[str, Array]) -> Array:
+    palette = parts["palette"]
+    if palette.dtype != numpy_type(entry.dtype) or palette.ndim != len(entry.shape) + 1 or not palette.size:
+        raise ValueError(f"a palette of {entry.dtype} is expected, found {palette.dtype} of shape {palette.shape}")
+    codes, mask = _unpacked(entry, parts)
+    if codes.max(initial=0) >= palette.shape[-1]:
+        raise ValueError(f"codes below {palette.shape[-1]} are expected, found {codes.max()}")
+    blocks = np.arange(palette[..., 0].size).reshape(palette.shape[:-1])
+    found = palette.reshape(blocks.size, -1)[spread(blocks, entry.shape), codes]
+    return np.where(mask, found, palette.dtype.type(0))
+
+
+def _unpacked(entry: Entry, parts: Mapping[str, Array]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The codes, 0 where there is none, and where there is one."""
+    if not entry.sparse:
         codes = unpack(parts["codes"], entry.bits, math.prod(entry.shape)).reshape(entry.shape)
-        steps = codes.astype(np.int64) + np.broadcast_to(offsets, entry.shape)
-    return on_grid(steps, np.broadcast_to(scale, entry.shape))
+        return codes.astype(np.int64), np.ones((), bool)
+    mask = _mask(entry.shape, parts)
+    whole = np.zeros(entry.shape, np.int64)
+    whole[mask] = unpack(parts["codes"], entry.bits, int(np.count_nonzero(mask)))
+    return whole, mask
+
+
+_DECODERS: Final = {"codes": _decode_codes, "float8": _decode_float8, "palette": _decode_palette}
 
 
 def _decode_int8(entry: Entry, parts: Mapping[str, Array]) -> NDArray[np.int8]:

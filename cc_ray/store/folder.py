@@ -158,10 +158,15 @@ def sweep_partial(layout: Layout, older_than_s: float) -> int:
     for piece in layout.partial.glob("*"):
         # Another process may publish its piece at any moment.
         with suppress(FileNotFoundError):
-            if time.time() - piece.stat().st_mtime > older_than_s:
+            if time.time() - _touched_at(piece) > older_than_s:
                 shutil.rmtree(piece, ignore_errors=True) if piece.is_dir() else piece.unlink()
                 removed += 1
     return removed
+
+
+def _touched_at(piece: Path) -> float:
+    """When something last grew: what is appended to a file does not show in its folder's time."""
+    return max(part.stat().st_mtime for part in (piece, *piece.glob("*")))
 
 
 def replace_file(layout: Layout, path: Path, content: Any) -> None:

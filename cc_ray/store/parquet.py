@@ -7,10 +7,13 @@ together, small models share a row group and a large one has its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +26,8 @@ GROUP_BYTES: Final = 16 * 2**20
 
 _PIECE_BYTES: Final = GROUP_BYTES // 4
 _MOST_ROWS: Final = 2**20
+_READERS: Final = 8
+"""Files that are read at once: where a disk or server takes its time, the others do not wait."""
 _ORDER: Final = b"order"
 
 
@@ -32,28 +37,41 @@ def order(table: Table) -> tuple[str, ...]:
     return ("model_id", *table.sort_by) if has_models and table.sort_by else table.sort_by
 
 
+def table_of(schema: pa.Schema) -> Table:
+    """The table that a schema says it is of."""
+    return TABLES[schema.metadata[b"table"].decode()]
+
+
 def write(rows: pa.Table, path: Path) -> None:
     """Write the rows of one table's batch, sorted, and sync the file."""
-    table = TABLES[rows.schema.metadata[b"table"].decode()]
-    with Writer(path, table, rows.schema) as writer:
+    table = table_of(rows.schema)
+    with synced(path) as file, Writer(file, table, rows.schema) as writer:
         writer.add([_sorted(rows, table)])
+
+
+@contextmanager
+def synced(path: Path) -> Iterator[BinaryIO]:
+    """A new file, which is on the disk when the block ends."""
+    with path.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 class Writer:
     """Writes one file of one table, a batch after the other, in row groups of about `GROUP_BYTES`.
 
     Args:
-        path: The new file.
+        file: Where its bytes go; stays open.
         table: Its table.
         schema: Its columns, as the table has them or narrow.
     """
 
-    def __init__(self, path: Path, table: Table, schema: pa.Schema) -> None:
+    def __init__(self, file: BinaryIO, table: Table, schema: pa.Schema) -> None:
         metadata = {"table": table.name, "schema_version": str(SCHEMA_VERSION), _ORDER: ",".join(order(table))}
         self.schema = schema.with_metadata(metadata)
-        self._file = path.open("wb")
         self._parquet = pq.ParquetWriter(
-            self._file, self.schema, compression=_codecs(schema), use_dictionary=_with_dictionary(schema)
+            file, self.schema, compression=_codecs(schema), use_dictionary=_with_dictionary(schema)
         )
         self._waiting: list[pa.Table] = []
         self._waiting_bytes = 0
@@ -62,12 +80,15 @@ class Writer:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        with self._file:
-            if kind is None:
-                self._flush()
+        if kind is None:
+            self.close()
+        else:
             self._parquet.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Write what is left, and the file's end."""
+        self._flush()
+        self._parquet.close()
 
     def add(self, pieces: Iterable[pa.Table]) -> int:
         """Write the rows of one batch, given piece by piece; returns their number."""
@@ -132,14 +153,70 @@ def pieces(path: Path, table: Table, schema: pa.Schema) -> Iterator[pa.Table]:
             yield fitted(pa.Table.from_batches([batch]), schema)
 
 
+def read_span(
+    path: Path, start: int, end: int | None, columns: Sequence[str] | None = None, most: int | None = None
+) -> pa.Table:
+    """Rows of a file; reads only the row groups that they lie in.
+
+    Args:
+        path: The file.
+        start: The first row.
+        end: The row after the last; None for all.
+        columns: Names of those to read; None for all.
+        most: Of how many row groups at most; rows that lie in further ones are left out.
+    """
+    with path.open("rb") as source, pq.ParquetFile(source) as file:
+        counts = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
+        edges = [0, *accumulate(counts)]
+        end = edges[-1] if end is None else end
+        groups = [group for group in range(file.num_row_groups) if edges[group] < end and start < edges[group + 1]]
+        if start >= end:
+            return file.schema_arrow.empty_table()
+        first = edges[groups[0]]
+        return file.read_row_groups(groups[:most], columns).slice(start - first, end - start)
+
+
+def read(files: Sequence[Path], schema: pa.Schema) -> pa.Table:
+    """The rows of files one after the other, with exactly the columns of a schema.
+
+    Quicker than a dataset of them, whose library also loads pandas.
+
+    Args:
+        files: Any number of files of one table.
+        schema: Columns to give: those that a file lacks are null, narrow ones are widened where it says so.
+
+    Raises:
+        FileNotFoundError: If a file is gone.
+        StoreError: If a file is damaged.
+    """
+    if len(files) == 1:
+        # To start a thread takes as long as a small file.
+        return _read(files[0], schema)
+    with ThreadPoolExecutor(_READERS) as readers:
+        found = readers.map(partial(_read, schema=schema), files)
+        # Not `empty_table`: it loads pandas.
+        return pa.concat_tables([pa.Table.from_batches([], schema), *found])
+
+
 def fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Rows with exactly the columns of a schema."""
     here = set(rows.column_names)
     columns = [
-        rows.column(field.name).cast(field.type) if field.name in here else pa.nulls(rows.num_rows, field.type)
+        _widened(rows.column(field.name), field.type) if field.name in here else pa.nulls(rows.num_rows, field.type)
         for field in schema
     ]
-    return pa.table(columns, schema=schema)
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
+    # In this thread alone: most files are small, and there are others.
+    with _naming(path), pa.OSFile(str(path)) as source, pq.ParquetFile(source, pre_buffer=False) as file:
+        return fitted(file.read(use_threads=False), schema)
+
+
+def _widened(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    # To cast loads the compute functions, which most who read a store do without.
+    return column if column.type == kind else column.cast(kind)
 
 
 def narrowed(table: Table) -> pa.Schema:
@@ -162,7 +239,10 @@ def is_narrow(path: Path, table: Table) -> bool:
 def _naming(path: Path) -> Iterator[None]:
     try:
         yield
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
+        # Of some damage pyarrow speaks as of an error of the system, which has a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise StoreError(f"{path} cannot be read: {error}. Nothing was lost or changed.") from error
 
 

@@ -11,12 +11,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cc_ray.errors import StoreError
 from cc_ray.schema import BATCHES, Table
-from cc_ray.store.parquet import fitted
 from cc_ray.store.place import Place
 
 KEYS: Final = "keys"
@@ -101,22 +99,14 @@ def index(place: Place, segment: Segment) -> Index:
 
 @lru_cache(maxsize=256)
 def _index(path: Path, kind: str) -> Index:
-    found = pq.read_table(path)
+    found = pq.ParquetFile(path).read()
     starts = {table.name: [0, *accumulate(found[f"{table.name}_rows"].to_pylist())] for table in BATCHES[kind]}
     positions = {key: position for position, key in enumerate(found["key"].to_pylist())}
     return Index(positions, starts, found["size_bytes"].to_pylist())
 
 
-def read_batch(place: Place, segment: Segment, table: Table, key: str) -> pa.Table:
-    """The rows of one batch of a segment; reads only the row groups that they lie in."""
-    start, end = index(place, segment).span(table.name, key)
+def span(place: Place, segment: Segment, table: Table, key: str) -> tuple[Path, int, int]:
+    """Where the rows of one of a segment's batches are: the file, now on this machine, first row and the one after."""
     path = place.layout.segment(segment.kind, segment.id) / f"{table.name}.parquet"
     place.bring([path])
-    with pq.ParquetFile(path) as file:
-        counts = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
-        edges = [0, *accumulate(counts)]
-        groups = [group for group in range(file.num_row_groups) if edges[group] < end and start < edges[group + 1]]
-        if start == end:
-            return table.schema.empty_table()
-        rows = file.read_row_groups(groups).slice(start - edges[groups[0]], end - start)
-    return fitted(rows, table.schema)
+    return path, *index(place, segment).span(table.name, key)

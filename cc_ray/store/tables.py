@@ -17,27 +17,24 @@ Contract, whatever happens:
 
 from __future__ import annotations
 
-import shutil
-import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
-from cc_ray.errors import SchemaMismatchError, StoreError, StoreUnavailableError
+from cc_ray.errors import SchemaMismatchError, StoreError
 from cc_ray.schema import BATCHES, SCHEMA_VERSION, TABLES, Column, Table
 from cc_ray.store.address import url_of
 from cc_ray.store.folder import Folder
+from cc_ray.store.growing import Growing, refusals_named
 from cc_ray.store.layout import Layout
 from cc_ray.store.objects import Objects
-from cc_ray.store.parquet import fitted, write
+from cc_ray.store.parquet import fitted, read, read_span, write
 from cc_ray.store.patience import patiently
 from cc_ray.store.place import Place
-from cc_ray.store.segments import Manifest, index, read_batch, read_manifest
+from cc_ray.store.segments import Manifest, index, read_manifest, span
 
 T = TypeVar("T")
 
@@ -108,13 +105,18 @@ class Store:
         """Keys of all published batches of one kind, sorted."""
         return self.place.keys(kind)
 
-    def publish(self, kind: str, key: str, rows: Mapping[str, Rows]) -> bool:
+    def grow(self) -> Growing:
+        """Begin a batch whose rows come piece by piece; to be used as a context, in which it is published."""
+        return Growing(self.layout, self.root)
+
+    def publish(self, kind: str, key: str, rows: Mapping[str, Rows], growing: Growing | None = None) -> bool:
         """Make a batch visible, whole or not at all.
 
         Args:
             kind: One of `schema.BATCHES`.
             key: Identity of the batch within its kind.
             rows: Rows by table name. Tables of the kind that are left out get no rows.
+            growing: Holds the rows of other tables, which were written as they came.
 
         Returns:
             True if this call published it; False if it was there already and these rows were discarded.
@@ -123,19 +125,14 @@ class Store:
             SchemaMismatchError: If a table does not belong to the kind or a column does not fit.
             StoreUnavailableError: If the store stays away, or the disk or the object store refuses.
         """
-        tables = {table.name: conform(table, rows.get(table.name, [])) for table in BATCHES[kind]}
-        for name in rows:
-            if name not in tables:
-                raise SchemaMismatchError(name, "-", f"one of {', '.join(tables)} in a '{kind}' batch", name)
-        if self.has(kind, key):
-            return False
-        try:
-            return patiently(self.layout, partial(self._publish, kind, key, tables))
-        except OSError as error:
-            raise StoreUnavailableError(
-                f"cannot write to the store {self.root}: {error}. Nothing was published. Mend that and run the same "
-                "command again: it goes on from there."
-            ) from error
+        if growing is None:
+            with self.grow() as growing:
+                return self.publish(kind, key, rows, growing)
+        left = _left(kind, growing.tables, rows)
+        tables = {name: conform(table, rows.get(name, [])) for name, table in left.items()}
+        growing.finish()
+        with refusals_named(self.root):
+            return patiently(self.layout, partial(self._publish, kind, key, tables, growing))
 
     def lift(self) -> None:
         """Mark the store as one of this program's version, so that an older program refuses it.
@@ -165,6 +162,24 @@ class Store:
             return self.steadily(lambda: self._read(spec, self._listed([table])[table]))
         found = (self.steadily(partial(self._batch, spec, kind, key)) for kind, key in keys.items())
         return pa.concat_tables([spec.schema.empty_table(), *found])
+
+    def pieces(self, table: str, kind: str, key: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Rows of one batch in the order in which they stand in their file, a row group at a time.
+
+        Args:
+            table: Name of the table.
+            kind: Kind of the batch.
+            key: Its key; one that is not there has no rows.
+            columns: Names of those to read.
+        """
+        read = 0
+        while True:
+            # Nothing stays open in between: a store may go away, and a compaction move the rows.
+            piece = self.steadily(partial(self._piece, TABLES[table], kind, key, columns, read))
+            if not piece.num_rows:
+                return
+            read += piece.num_rows
+            yield piece
 
     def size_bytes(self, kind: str, key: str) -> int:
         """Bytes on disk of a batch's tables as it was published; 0 if it is not there."""
@@ -235,17 +250,16 @@ class Store:
         """
         return self.place.sweep(older_than_s)
 
-    def _publish(self, kind: str, key: str, tables: Mapping[str, pa.Table]) -> bool:
+    def _publish(self, kind: str, key: str, tables: Mapping[str, pa.Table], growing: Growing) -> bool:
+        # Asked each time: the store may have gone away just after it took the batch.
+        if self.has(kind, key):
+            return False
         self.layout.check_there()
-        growing = self.layout.partial / uuid.uuid4().hex
-        try:
-            self.lift()
-            self.layout.make(growing)
-            for name, table in tables.items():
-                write(table, growing / f"{name}.parquet")
-            return self.place.publish(growing, kind, key)
-        finally:
-            shutil.rmtree(growing, ignore_errors=True)
+        self.lift()
+        growing.make()
+        for name, table in tables.items():
+            write(table, growing.folder / f"{name}.parquet")
+        return self.place.publish(growing.folder, kind, key)
 
     def _listed(self, names: Iterable[str]) -> dict[str, list[Path]]:
         # The segments first: what is compacted after this moment still has files of its own for a while.
@@ -265,24 +279,32 @@ class Store:
         return [key for key in self.keys(kind) if not any(key in keys for keys in covered)]
 
     def _batch(self, table: Table, kind: str, key: str) -> pa.Table:
+        found = self._span(table, kind, key)
+        return fitted(read_span(*found), table.schema) if found else table.schema.empty_table()
+
+    def _piece(self, table: Table, kind: str, key: str, columns: Sequence[str], start: int) -> pa.Table:
+        schema = pa.schema([table.schema.field(name) for name in columns])
+        found = self._span(table, kind, key)
+        if not found:
+            return schema.empty_table()
+        path, first, end = found
+        return fitted(read_span(path, first + start, end, columns, most=1), schema)
+
+    def _span(self, table: Table, kind: str, key: str) -> tuple[Path, int, int | None] | None:
+        """Where a batch's rows are: the file, first row and the one after; None if it has none."""
         manifest = read_manifest(self.place)
         for segment in manifest.of(kind):
             if key in index(self.place, segment).positions:
-                return read_batch(self.place, segment, table, key)
+                return span(self.place, segment, table, key)
         if table not in BATCHES[kind] or not self.has(kind, key):
-            return table.schema.empty_table()
+            return None
         file = self.layout.batch(kind, key) / f"{table.name}.parquet"
         self.place.bring([file])
-        # One small file is read by itself in a third of the time that a dataset of it takes.
-        with file.open("rb") as source:
-            return fitted(pq.ParquetFile(source).read(), table.schema)
+        return file, 0, None
 
     def _read(self, table: Table, files: list[Path]) -> pa.Table:
-        if not files:
-            return table.schema.empty_table()
         self.place.bring(files)
-        # A dataset gives every file the schema of today: columns that it lacks are null, narrow ones widened.
-        return ds.dataset([str(file) for file in files], schema=table.schema, format="parquet").to_table()
+        return read(files, table.schema)
 
     def _batch_bytes(self, kind: str, key: str) -> int:
         for segment in read_manifest(self.place).of(kind):
@@ -307,6 +329,17 @@ class Store:
                 "Upgrade cc-ray."
             )
         return mark, tag
+
+
+def _left(kind: str, grown: Collection[str], given: Collection[str]) -> dict[str, Table]:
+    """Tables of a kind of batch whose rows did not come before, if all that came and is given belongs to it, once."""
+    own = {table.name: table for table in BATCHES[kind]}
+    left = {name: table for name, table in own.items() if name not in grown}
+    for names, allowed in ((grown, own), (given, left)):
+        for name in names:
+            if name not in allowed:
+                raise SchemaMismatchError(name, "-", f"one of {', '.join(allowed)} in a '{kind}' batch", name)
+    return left
 
 
 def _place(root: Path | str, create: bool) -> Place:

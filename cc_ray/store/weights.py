@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,26 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from cc_ray.errors import StoreError
-from cc_ray.store.encoding import FLOAT_TYPES, Array, Entry, Parts, decode, real_values, size_bytes
+from cc_ray.store.encoding import FLOAT_TYPES, Entry, Parts, decode, real_values, scale_in, size_bytes
+from cc_ray.store.grid import Array
 from cc_ray.store.layout import Layout
 from cc_ray.store.patience import patiently
 
-FORMAT: Final = 1
-"""Version of the model file's format: a program reads its own and older ones."""
+FORMAT: Final = 2
+"""Version of the model file's format: a program reads its own and older ones. A file says the oldest version that has
+all that is in it, so that older programs read what they can."""
 METADATA_KEY: Final = "cc_ray"
+
+
+class Change(BaseModel):
+    """One way in which an architecture differs from the base model as built; `store.structure` carries it out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kind: str
+    path: str
+    """Of the module that is changed, in the model as the changes before left it."""
+    numbers: dict[str, int] = {}
 
 
 class Header(BaseModel):
@@ -41,6 +54,10 @@ class Header(BaseModel):
     """Names of tensors that are the same tensor as another, which alone is stored."""
     groups: dict[str, PositiveInt] = {}
     """Groups of the grouped convolutions by module path; shapes do not tell them."""
+    changes: tuple[Change, ...] = ()
+    """How the architecture differs from the base model as built, in order."""
+    exported: Literal["onnx"] | None = None
+    """The file holds a program of this kind, which answers in place of the architecture; `store.exported` runs it."""
 
 
 class _Version(BaseModel):
@@ -102,6 +119,15 @@ class ArtifactFile:
             StoreError: If its parts cannot be read or do not fit together.
         """
         return self._decoded(name, decode, self.parts(name))
+
+    def scale(self, name: str) -> Array:
+        """The scale of a tensor that has one, in the tensor's type; bfloat16 as uint16 patterns.
+
+        Raises:
+            StoreError: If it cannot be read.
+        """
+        parts = self.parts(name)
+        return self._decoded(name, lambda entry, parts: scale_in(parts["scale"], entry.dtype), parts)
 
     def weight(self, name: str) -> Weight:
         """One tensor's real values.

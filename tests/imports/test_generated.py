@@ -4,15 +4,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from cc_ray.cli import app
-from cc_ray.imports.overlap import exact_match, f1
 from cc_ray.imports.predictions import Reading, import_predictions
 from cc_ray.imports.reading import ResultFileError
 from cc_ray.imports.script import log_model
+from cc_ray.overlap import exact_match, f1
 from cc_ray.store import Store
 
 COLUMNS: dict[str, list[Any]] = {
@@ -175,3 +176,49 @@ def test_scores_follow_the_rules_of_squad() -> None:
     assert f1("a b b", ["b b c"]) == pytest.approx(0.8)
     assert f1("x", ["y", "x z"]) == pytest.approx(2 / 3)
     assert (f1("the", ["a"]), f1("the", ["cat"])) == (1, 0)
+
+
+TOKENS: dict[str, list[Any]] = {
+    "token_losses": [[0.5, 1.5], [2.0], [1.0, 1.0, 4.0]],
+    "token_texts": [["Who", "?"], ["When"], ["Wh", "ich", "?"]],
+}
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "json", "jsonl"])
+def test_losses_of_tokens_come_from_every_kind_of_file(tmp_path: Path, kind: str) -> None:
+    store, file = new(tmp_path), tmp_path / f"net.{kind}"
+    each = [dict(zip(TOKENS, row, strict=True)) for row in zip(*TOKENS.values(), strict=True)]
+    if kind == "csv":
+        table = {name: [json.dumps(row) for row in values] for name, values in TOKENS.items()}
+        pa.csv.write_csv(pa.table(table), file)
+    elif kind == "parquet":
+        pq.write_table(pa.table(TOKENS), file)
+    else:
+        file.write_text(json.dumps(TOKENS) if kind == "json" else "\n".join(json.dumps(row) for row in each))
+
+    import_predictions(store, [file], task="words")
+
+    found = rows(store, "predictions")
+    assert [row["token_losses"] for row in found] == TOKENS["token_losses"]
+    assert [(row["loss"], row["tokens"]) for row in found] == [(1.0, 2), (2.0, 1), (2.0, 3)]
+    assert [row["token_texts"] for row in rows(store, "instances")] == TOKENS["token_texts"]
+    values = {row["metric"]: row["value"] for row in rows(store, "metrics")}
+    assert values == pytest.approx({"perplexity": np.exp(10 / 6)})
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"token_losses": [[1.0], []]}, "row 1, counted from 0, must be a list of one or more values"),
+        ({"token_losses": [[1.0], [-1.0]]}, "list 1: -1 in row 0"),
+        ({"token_losses": [[1.0], [2.0]], "loss": [1.0, 3.0]}, "loss is 3 in row 1, counted from 0, and 2 by its"),
+        ({"token_losses": [[1.0], [2.0]], "tokens": [1, 2]}, "tokens is 2 in row 1, counted from 0, and 1 by its"),
+        ({"token_losses": [[1.0], [2.0]], "token_texts": [["a"], ["b", "c"]]}, "has 2 texts, and 1 losses"),
+        ({"token_losses": [["x"], [2.0]]}, "lists of numbers"),
+    ],
+)
+def test_losses_of_tokens_that_do_not_fit_are_refused(tmp_path: Path, columns: dict[str, Any], said: str) -> None:
+    file = tmp_path / "net.json"
+    file.write_text(json.dumps(columns))
+
+    assert said in refused(new(tmp_path), file, task="words")

@@ -15,7 +15,8 @@ from cc_ray.imports.predictions import Reading, import_predictions, reading
 from cc_ray.imports.reading import ResultFileError
 from cc_ray.store import Store
 from cc_ray.views import open_views
-from dashboards.behaviours import summary
+from dashboards.behaviour.asked import Asked
+from dashboards.behaviour.sums import sums
 from dashboards.chosen import Chosen
 from dashboards.gallery import gallery
 from dashboards.snapshot import Source
@@ -304,7 +305,8 @@ def test_the_dashboard_shows_what_is_unknown_as_unknown(tmp_path: Path) -> None:
     snapshot = Source(str(store.root)).snapshot
 
     page = gallery(compare.instances(views, [ids[1]], ids[0]), [ids[1]], 0)
-    table = summary(snapshot, compare.behaviours(views, [ids[1]], ids[0]).to_pylist(), Chosen((ids[1],), ids[0], True))
+    asked = Asked(snapshot, Chosen((ids[1],), ids[0], True), "correct", "difference", None, "", {})
+    table = sums(asked, compare.behaviours(views, [ids[1]], ids[0]).to_pylist())
 
     assert "only the predicted class is known" in page
     assert ">–</td>" in table

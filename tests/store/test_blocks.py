@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from cc_ray.errors import StoreError
-from cc_ray.store.artifacts import save_model, set_scale
+from cc_ray.store.artifacts import save_model, set_palette, set_scale
 from cc_ray.store.blocks import BLOCK, open_blocks, verify_all
 from cc_ray.store.layout import Draft
 from cc_ray.store.weights import read_weights
@@ -16,7 +16,7 @@ def every_encoding() -> nn.Module:
     """A model whose tensors are saved in as many ways as there are."""
     from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
-    model = nn.Sequential(*(nn.Linear(301, 259) for _ in range(8)), nn.BatchNorm1d(3)).eval()
+    model = nn.Sequential(*(nn.Linear(301, 259) for _ in range(8)), nn.BatchNorm1d(3), *_on_grids()).eval()
     model.register_parameter("scalar", nn.Parameter(torch.tensor(2.5)))
     generator = torch.Generator().manual_seed(0)
     for index, zeros in ((1, 0.9), (3, 0.8), (5, 0.9)):
@@ -32,6 +32,26 @@ def every_encoding() -> nn.Module:
     return model
 
 
+def _on_grids() -> list[nn.Module]:
+    """Layers on grids of groups, of 8-bit floats and of palettes, dense and sparse."""
+    layers: list[nn.Module] = []
+    for zeros in (0.0, 0.9):
+        groups, floats, palettes = (nn.Linear(301, 259, bias=False) for _ in range(3))
+        for layer in (groups, floats, palettes):
+            layer.weight.data[torch.rand(layer.weight.shape, generator=torch.Generator().manual_seed(1)) < zeros] = 0
+        scale = torch.full((259, 5), 0.01)
+        groups.weight.data = (groups.weight.data / 0.01).round() * 0.01 + 0.0
+        floats.weight.data = ((floats.weight.data * 1000).to(torch.float8_e4m3fn).float() + 0.0) * 0.001
+        palette = torch.linspace(-0.06, 0.06, 6).expand(7, 1, 6).contiguous()
+        nearest = palette[0, 0][torch.bucketize(palettes.weight.data, palette[0, 0]).clamp_max(5)]
+        palettes.weight.data = torch.where(palettes.weight.data == 0, 0.0, nearest)
+        set_scale(groups, scale)
+        set_scale(floats, torch.full((1, 1), 0.001))
+        set_palette(palettes, palette)
+        layers += [groups, floats, palettes]
+    return layers
+
+
 def test_blocks_equal_the_whole_tensors_whatever_the_encoding(tmp_path: Path) -> None:
     layout = Draft(tmp_path)
     saved = save_model(layout, every_encoding())
@@ -45,7 +65,16 @@ def test_blocks_equal_the_whole_tensors_whatever_the_encoding(tmp_path: Path) ->
             assert np.array_equal(tensor.values(8, 8 + len(middle)), middle), name
             assert np.array_equal(tensor.mask(0, tensor.size), np.packbits(expected != 0)), name
             assert np.array_equal(tensor.mask(8, 8 + len(middle)), np.packbits(middle != 0)), name
-    assert {weights[name].dtype for name in weights} >= {"float32", "bfloat16", "int8", "uint2", "uint4", "uint7"}
+    assert {weights[name].dtype for name in weights} >= {
+        "float32",
+        "bfloat16",
+        "int8",
+        "uint2",
+        "uint3",
+        "uint4",
+        "uint7",
+    }
+    assert weights["10.weight"].dtype == weights["13.weight"].dtype == "float8_e4m3fn"
 
 
 def test_minus_zero_is_zero_in_a_mask(tmp_path: Path) -> None:

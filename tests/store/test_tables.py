@@ -38,7 +38,9 @@ def test_published_rows_are_read_back(root: Path | str) -> None:
 
     assert store.publish("run", "r1", {"step_runs": [run()]})
 
-    assert store.read("step_runs").to_pylist() == [run() | {"reason": None, "cpus": None, "gpus": None}]
+    assert store.read("step_runs").to_pylist() == [
+        run() | dict.fromkeys(("reason", "cpus", "gpus", "printed", "traceback"))
+    ]
     assert store.has("run", "r1")
     assert store.keys("run") == ["r1"]
 
