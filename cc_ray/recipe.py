@@ -14,6 +14,8 @@ from typing import Any, Final, Self
 
 ID_LENGTH = 20
 """Hexadecimal digits of an identity: 80 bits."""
+LEVELS: Final = ("sparsity", "bits", "ratio", "rank_ratio", "rank", "density", "amount")
+"""Parameters that say how strong an operation is; of one that has several the first counts."""
 
 
 def canonical_json(value: object) -> str:
@@ -46,7 +48,7 @@ class Step:
         return hash(canonical_json(self.to_json()))
 
     def __str__(self) -> str:
-        said = {name: value for name, value in self.parameters.items() if value not in ([], ())}
+        said = {name: value for name, value in self.parameters.items() if value not in ([], (), {}, None)}
         values = ", ".join(f"{name}={_short(value)}" for name, value in said.items())
         return f"{self.operation}({values})"
 
@@ -114,4 +116,6 @@ def _short(value: object) -> str:
         return f"{value:g}"
     if isinstance(value, list | tuple):
         return "|".join(str(item) for item in value)
+    if isinstance(value, Mapping):
+        return "|".join(f"{name}:{_short(item)}" for name, item in value.items())
     return str(value)

@@ -62,3 +62,10 @@ def test_a_recipe_reads_like_a_sentence() -> None:
     recipe = Recipe("resnet", (PRUNE, Step("restore", {"include": ("*.norm", "head"), "exclude": []})))
 
     assert str(recipe) == "resnet → magnitude_pruning(sparsity=0.5, scope=global) → restore(include=*.norm|head)"
+
+
+def test_a_step_says_what_it_asks_for_and_no_more() -> None:
+    asked = {"include": [], "sparsity": 0.5, "levels": {"head": 0.25, "*.norm": 0.0}, "semi_structured": None}
+
+    assert str(Step("prune", asked)) == "prune(sparsity=0.5, levels=head:0.25|*.norm:0)"
+    assert str(Step("prune", {**asked, "levels": {}})) == "prune(sparsity=0.5)"

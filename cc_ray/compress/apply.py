@@ -30,6 +30,8 @@ class Outcome:
     """What the operation and the checks noticed."""
     donors: tuple[int, ...]
     """Step indices of the ancestors whose weights were taken."""
+    teachers: tuple[int, ...]
+    """Step indices of the ancestors whose answers were learnt from."""
     kept: Mapping[str, list[list[int]]]
     """Of tensors that lost channels, by name: for each axis the parent's indices that are left."""
     data_used: tuple[Split, ...]
@@ -63,6 +65,7 @@ def apply_step(step: Step, model: nn.Module, context: Context) -> Outcome:
         representation_of(child),
         tuple(context.findings),
         tuple(context.donors),
+        tuple(context.teachers),
         context.kept,
         tuple(sorted(used)),
     )
@@ -84,6 +87,7 @@ def let_work(made: Operation, model: nn.Module, context: Context) -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed)
+        made.suit(model)
         return made.apply(model.eval(), context).eval()
 
 

@@ -5,6 +5,7 @@ Each check compares parent and child and says in a sentence what it noticed; not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -12,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from cc_ray.compress.base import Finding, Operation
+from cc_ray.compress.pruning import Pruning
+from cc_ray.compress.rounding import block_counts, spread
 from cc_ray.compress.targets import Target, Targeted, layer_weights, listed
-from cc_ray.store.artifacts import is_int8
+from cc_ray.store.artifacts import is_quantized, palette_of, scale_of
 
 Check = Callable[[Operation, nn.Module, nn.Module], Iterator[Finding]]
 
@@ -26,7 +29,7 @@ def check(made: Operation, parent: nn.Module, child: nn.Module) -> list[Finding]
 
 def same_values(ours: Tensor, theirs: Tensor) -> bool:
     """Whether two tensors stand for the same values, in the same shape and kind."""
-    if is_int8(ours) or is_int8(theirs):
+    if is_quantized(ours) or is_quantized(theirs):
         return type(ours) is type(theirs) and torch.equal(ours.dequantize(), theirs.dequantize())
     return ours.shape == theirs.shape and bool(((ours == theirs) | (ours.isnan() & theirs.isnan())).all())
 
@@ -64,6 +67,8 @@ def _sparsity(made: Operation, parent: nn.Module, child: nn.Module) -> Iterator[
         return
     targets = made.targets(child)
     size = sum(target.tensor.numel() for target in targets)
+    if isinstance(made, Pruning):
+        claimed = sum(made.share_of(target) * target.tensor.numel() for target in targets) / size
     found = sum(_zeros(target.tensor) for target in targets) / size
     # The count is a whole number, in each tensor by itself where the scope is the layer.
     if abs(found - claimed) > len(targets) / size:
@@ -78,7 +83,7 @@ def _sparsity(made: Operation, parent: nn.Module, child: nn.Module) -> Iterator[
 
 
 def _bit_width(made: Operation, parent: nn.Module, child: nn.Module) -> Iterator[Finding]:
-    """The claimed number of distinct values per output channel."""
+    """The claimed number of distinct values in each block that has a grid or palette of its own."""
     claimed = getattr(made, "bits", None)
     if not isinstance(claimed, int) or not isinstance(made, Targeted):
         return
@@ -88,7 +93,7 @@ def _bit_width(made: Operation, parent: nn.Module, child: nn.Module) -> Iterator
             yield Finding(
                 "bit_width_differs",
                 "error",
-                f"'{target.name}' takes {found} distinct values in a channel; {claimed} bits hold {2**claimed}.",
+                f"'{target.name}' takes {found} distinct values on one grid; {claimed} bits hold {2**claimed}.",
                 layer=target.path,
                 expected=float(2**claimed),
                 found=float(found),
@@ -100,7 +105,7 @@ def _unchanged_targets(made: Operation, parent: nn.Module, child: nn.Module) -> 
     if not isinstance(made, Targeted):
         return
     before, after = made.targets(parent), child.state_dict(keep_vars=True)
-    same = [target for target in before if same_values(target.tensor, after[target.name])]
+    same = [target for target in before if target.name in after and same_values(target.tensor, after[target.name])]
     if same and len(same) < len(before):
         yield Finding(
             "targets_unchanged",
@@ -154,7 +159,7 @@ CHECKS: Final[tuple[Check, ...]] = (
 def _plain_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """All tensors of a model; of torchao's the scales, since integers are always finite."""
     for name, tensor in model.state_dict(keep_vars=True).items():
-        yield name, tensor.scale if is_int8(tensor) else tensor.detach()
+        yield name, tensor.scale if is_quantized(tensor) else tensor.detach()
 
 
 def _zeros(tensor: Tensor) -> int:
@@ -162,8 +167,24 @@ def _zeros(tensor: Tensor) -> int:
 
 
 def _most_levels(target: Target) -> int:
-    """The largest number of distinct values in one output channel."""
-    tensor = target.tensor.detach()
-    rows = tensor.movedim(target.channel_axis, 0).flatten(1) if tensor.dim() > 1 else tensor[None]
-    ordered = rows.sort(dim=1).values
-    return 1 + int((ordered.diff(dim=1) != 0).sum(dim=1).max()) if rows.numel() else 0
+    """The largest number of distinct values in one block of a tensor; without grids, in one output channel."""
+    values = target.tensor.detach()
+    if not values.numel():
+        return 0
+    counts = _grids(target)
+    block = spread(torch.arange(math.prod(counts)).view(counts), values.shape).flatten()
+    ordered, order = values.flatten().sort()
+    block, again = block[order].sort(stable=True)
+    ordered = ordered[again]
+    first = torch.ones(len(block), dtype=torch.bool)
+    first[1:] = (ordered.diff() != 0) | (block.diff() != 0)
+    return int(block[first].bincount().max())
+
+
+def _grids(target: Target) -> tuple[int, ...]:
+    """How many grids or palettes a tensor has along each axis."""
+    if (scale := scale_of(target.module, target.attribute)) is not None:
+        return tuple(scale.shape)
+    if (palette := palette_of(target.module, target.attribute)) is not None:
+        return tuple(palette.shape[:-1])
+    return block_counts(target, "channel")

@@ -7,38 +7,23 @@ https://arxiv.org/abs/1506.02626 (pruned networks recover by training what is le
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field
 from torch import nn
 
-from cc_ray.compress.base import Context, Operation, operation
-from cc_ray.tasks.training import train
+from cc_ray.compress.base import Context, operation
+from cc_ray.compress.further_training import FurtherTraining
 
 
 @operation("fine_tune")
-class FineTune(Operation):
+class FineTune(FurtherTraining):
     """Continues training; pruning survives it."""
 
-    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({"epochs": 1, "learning_rate": 0.01},)
-
-    epochs: Annotated[int, Field(ge=1, le=10_000)]
-    """Passes over the train split."""
-    learning_rate: Annotated[float, Field(gt=0.0, le=10.0)] = 1e-3
-    """The highest learning rate of the schedule."""
-    batch_size: Annotated[int, Field(ge=2, le=65_536)] = 64
-    """Instances a training step."""
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"epochs": 1, "learning_rate": 0.01},
+        {"epochs": 1, "warm_up": 0.0, "largest_gradient": 1.0, "precision": "bfloat16"},
+    )
 
     def apply(self, model: nn.Module, context: Context) -> nn.Module:
-        """Train all parameters, with masks on the zeros."""
-        return train(
-            model,
-            context.task.data("train"),
-            context.task.logits,
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            seed=context.seed,
-            keep_zeros=True,
-            after_epoch=context.after_epoch,
-        )
+        """Train for the task's own loss."""
+        return self.trained(model, context, context.task.loss)

@@ -6,23 +6,27 @@ https://arxiv.org/abs/1506.02626
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from cc_ray.compress.base import operation
-from cc_ray.compress.pruning import Pruning
+from cc_ray.compress.base import Context, operation
+from cc_ray.compress.pruning import ScoredPruning
 from cc_ray.compress.targets import Target
 
 
 @operation("magnitude_pruning")
-class MagnitudePruning(Pruning):
+class MagnitudePruning(ScoredPruning):
     """Keeps the weights of largest magnitude."""
 
-    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({"sparsity": 0.5}, {"sparsity": 0.7, "scope": "layer"})
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"sparsity": 0.5},
+        {"sparsity": 0.7, "scope": "layer"},
+        {"sparsity": 0.5, "semi_structured": "2:4"},
+    )
 
-    def scores(self, target: Target, generator: torch.Generator) -> Tensor:
+    def scores(self, model: nn.Module, targets: list[Target], context: Context) -> Iterator[Tensor]:
         """The magnitude of each weight."""
-        return target.tensor.abs().float()
+        for target in targets:
+            yield target.tensor.abs().float()

@@ -5,15 +5,17 @@ Source: torchao, `Int8DynamicActivationInt8WeightConfig`, https://github.com/pyt
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from cc_ray.compress.base import operation
-from cc_ray.compress.int8 import Int8
+from cc_ray.compress.int8 import TorchaoInt8
 
 
 @operation("quantize_dynamic")
-class QuantizeDynamic(Int8):
+class QuantizeDynamic(TorchaoInt8):
     """Makes the model smaller, and large linear layers faster through integer arithmetic."""
+
+    works_on: ClassVar[str] = "linear layers"
 
     def config(self) -> Any:
         """Symmetric int8 by rows for weights and activations."""

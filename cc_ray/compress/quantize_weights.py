@@ -5,15 +5,17 @@ Source: torchao, `Int8WeightOnlyConfig`, https://github.com/pytorch/ao
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from cc_ray.compress.base import operation
-from cc_ray.compress.int8 import Int8
+from cc_ray.compress.int8 import TorchaoInt8
 
 
 @operation("quantize_weights")
-class QuantizeWeights(Int8):
+class QuantizeWeights(TorchaoInt8):
     """Makes the model smaller; it runs no faster."""
+
+    works_on: ClassVar[str] = "linear layers"
 
     def config(self) -> Any:
         """Symmetric int8 by rows."""

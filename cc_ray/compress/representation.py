@@ -5,11 +5,14 @@ from __future__ import annotations
 from torch import nn
 
 from cc_ray.compress.base import Representation
-from cc_ray.store.artifacts import SCALE_SUFFIX, is_int8
+from cc_ray.store.artifacts import GRID_SUFFIXES, is_quantized
+from cc_ray.store.exported import Exported
 
 
 def representation_of(model: nn.Module) -> Representation:
     """How the weights are held: quantized if any is in a low-bit type, simulated if any lies on a low-bit grid."""
-    if any(is_int8(parameter) for parameter in model.parameters()):
+    if isinstance(model, Exported):
+        return "exported"
+    if any(is_quantized(parameter) for parameter in model.parameters()):
         return "quantized"
-    return "simulated" if any(name.endswith(SCALE_SUFFIX) for name, _ in model.named_buffers()) else "float"
+    return "simulated" if any(name.endswith(GRID_SUFFIXES) for name, _ in model.named_buffers()) else "float"

@@ -15,16 +15,17 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from cc_ray.compress.base import Context, Finding, Operation, Representation, operation
+from cc_ray.compress.base import Context, Family, Finding, Operation, Representation, operation
 from cc_ray.compress.targets import Patterns, listed, matches, unmatched
 from cc_ray.errors import NotApplicableError
-from cc_ray.store.artifacts import SCALE_SUFFIX, is_int8, scale_of, set_scale
+from cc_ray.store.artifacts import GRID_SUFFIXES, copy_grid, is_quantized
 
 
 @operation("restore")
 class Restore(Operation):
     """Copies parameters and buffers of the named modules from an ancestor."""
 
+    family: ClassVar[Family | None] = "recovery"
     accepts: ClassVar[frozenset[Representation]] = frozenset({"float", "simulated", "quantized"})
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({"include": ["*"]}, {"include": ["*.weight"]})
 
@@ -37,6 +38,11 @@ class Restore(Operation):
         """The donor."""
         return (self.from_step,)
 
+    def suit(self, model: nn.Module) -> None:
+        """Make sure that a pattern names something."""
+        if not any(_named(pattern, model) for pattern in self.include):
+            raise NotApplicableError(self.name, f"include={listed(self.include)} matches no module; {_known(model)}.")
+
     def apply(self, model: nn.Module, context: Context) -> nn.Module:
         """Copy tensor after tensor; shapes must agree."""
         donor = context.ancestor(self.from_step)
@@ -44,7 +50,9 @@ class Restore(Operation):
         named = {pattern: _named(pattern, donor) for pattern in self.include}
         restored = [name for name in donor.state_dict(keep_vars=True) if any(name in found for found in named.values())]
         if not restored:
-            raise NotApplicableError(self.name, f"include={listed(self.include)} matches no module; {_known(model)}.")
+            raise NotApplicableError(
+                self.name, f"include={listed(self.include)} matches nothing there; {_known(donor)}."
+            )
         self._check_shapes(model, donor, restored)
         for name in restored:
             _copy(model, donor, name)
@@ -62,6 +70,12 @@ class Restore(Operation):
     def _check_shapes(self, model: nn.Module, donor: nn.Module, names: list[str]) -> None:
         ours, theirs = model.state_dict(keep_vars=True), donor.state_dict(keep_vars=True)
         for name in names:
+            if name not in ours:
+                raise NotApplicableError(
+                    self.name,
+                    f"'{name}' is no longer in the model, whose layers a step after step {self.from_step} changed. "
+                    "Restore from a later step or narrow include.",
+                )
             if ours[name].shape != theirs[name].shape:
                 raise NotApplicableError(
                     self.name,
@@ -72,7 +86,7 @@ class Restore(Operation):
 
 def _named(pattern: str, model: nn.Module) -> set[str]:
     """Parameters and buffers below the modules that a pattern names, or named themselves."""
-    names = {name for name in model.state_dict(keep_vars=True) if not name.endswith(SCALE_SUFFIX)}
+    names = {name for name in model.state_dict(keep_vars=True) if not name.endswith(GRID_SUFFIXES)}
     return {name for name in names if matches(pattern, name.rpartition(".")[0]) or matches(pattern, name)}
 
 
@@ -80,13 +94,12 @@ def _copy(model: nn.Module, donor: nn.Module, name: str) -> None:
     path, _, attribute = name.rpartition(".")
     module, other = model.get_submodule(path), donor.get_submodule(path)
     ours, theirs = getattr(module, attribute), getattr(other, attribute)
-    if is_int8(ours) or is_int8(theirs):
+    if is_quantized(ours) or is_quantized(theirs):
         setattr(module, attribute, nn.Parameter(theirs.detach(), requires_grad=theirs.requires_grad))
     else:
         with torch.no_grad():  # in place, so that tied weights stay tied
             ours.copy_(theirs)
-    scale = scale_of(other, attribute)
-    set_scale(module, None if scale is None else scale.clone(), attribute)
+    copy_grid(module, other, attribute)
 
 
 def _size(model: nn.Module, names: list[str]) -> int:

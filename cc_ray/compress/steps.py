@@ -22,12 +22,29 @@ def operation_of(step: Step) -> Operation:
     """
     kind = operations[step.operation]
     try:
-        return kind.model_validate_json(canonical_json(dict(step.parameters)), strict=True)
+        return _made(kind, step)
     except ValidationError as error:
         said = [_explain(kind, detail) for detail in error.errors()]
         raise InvalidRecipeError(f"{step.operation}: {'; '.join(said)}.") from None
     except (TypeError, ValueError) as error:
         raise InvalidRecipeError(f"{step.operation}: parameters must be plain JSON data: {error}.") from error
+
+
+def parameter_problems(step: Step) -> dict[str, str]:
+    """What is wrong with the parameters of a step, by parameter; empty if it can be made.
+
+    Args:
+        step: Its parameters are plain JSON data.
+
+    Raises:
+        UnknownOperationError: If nobody registered the operation.
+    """
+    kind = operations[step.operation]
+    try:
+        _made(kind, step)
+    except ValidationError as error:
+        return {str(detail["loc"][0]) if detail["loc"] else "": _briefly(detail) for detail in error.errors()}
+    return {}
 
 
 def validated_step(step: Step) -> Step:
@@ -67,20 +84,38 @@ def validated_recipe(recipe: Recipe, bases: Collection[str]) -> Recipe:
                     f"{place}: {made.name} asks for the model after step {ancestor}, but "
                     + (f"from_step must be 0 to {index - 1}." if index else "nothing was changed before it.")
                 )
-        representation = made.gives or representation
+        representation = made.makes(representation)
     return Recipe(recipe.base, tuple(validated_step(step) for step in recipe.steps), recipe.seed)
 
 
 def refusal(made: Operation, representation: Representation) -> str:
     """Why an operation cannot work on a model, and what to do."""
+    if representation == "exported":
+        return f"{made.name} cannot change an exported program; place it before the export, which is the last step."
     return (
         f"{made.name} works on models whose weights are {' or '.join(sorted(made.accepts))}, not {representation}; "
         "place it before the quantization."
     )
 
 
+def _made(kind: type[Operation], step: Step) -> Operation:
+    return kind.model_validate_json(canonical_json(dict(step.parameters)), strict=True)
+
+
+def _briefly(detail: ErrorDetails) -> str:
+    if detail["type"] == "missing":
+        return "is needed"
+    if detail["type"] == "extra_forbidden":
+        return "is no parameter of it"
+    if not detail["loc"]:
+        return detail["msg"].removeprefix("Value error, ").removesuffix(".")
+    return f"{detail['input']!r}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+
+
 def _explain(kind: type[Operation], detail: ErrorDetails) -> str:
-    name = str(detail["loc"][0]) if detail["loc"] else ""
+    if not detail["loc"]:
+        return _briefly(detail)
+    name = str(detail["loc"][0])
     if detail["type"] == "extra_forbidden":
         return f"there is no parameter '{name}'{_nearest(name, kind.model_fields)}"
     meaning = " ".join((kind.model_fields[name].description or "").split()) if name in kind.model_fields else ""

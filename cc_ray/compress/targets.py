@@ -18,7 +18,8 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from cc_ray.compress.base import Context, Finding, Operation
 from cc_ray.errors import NotApplicableError
-from cc_ray.store.artifacts import is_int8
+from cc_ray.store.artifacts import is_quantized
+from cc_ray.store.structure import is_transposed_linear
 
 NORMS: Final = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 SHOWN: Final = 5
@@ -59,6 +60,7 @@ class Target:
 class Targeted(Operation):
     """An operation on weights that patterns choose."""
 
+    works_on: ClassVar[str] = "linear layers and convolutions"
     confined: ClassVar[bool] = False
     """Whether `apply` changes nothing but the modules of its targets: then the rest of a model need not be copied."""
 
@@ -67,6 +69,10 @@ class Targeted(Operation):
     `.bias`, also reaches norms, embeddings and biases. Empty: every linear layer and convolution."""
     exclude: Patterns = ()
     """Not these, in the same form."""
+
+    def suit(self, model: nn.Module) -> None:
+        """Make sure that there are targets."""
+        self.targets(model)
 
     def targets(self, model: nn.Module, context: Context | None = None) -> list[Target]:
         """The tensors to work on, in the model's order; shared tensors once.
@@ -80,16 +86,16 @@ class Targeted(Operation):
         """
         found = [target for target in _tensors(model) if self._chosen(target)]
         for pattern in (*self.include, *self.exclude):
-            if context and not any(_names(pattern, target) for target in _tensors(model)):
+            if context and not any(named_by(pattern, target) for target in _tensors(model)):
                 context.findings.append(unmatched(pattern))
         if not found:
             raise NotApplicableError(self.name, self._nothing(model))
         return found
 
     def _chosen(self, target: Target) -> bool:
-        if any(_names(pattern, target) for pattern in self.exclude):
+        if any(named_by(pattern, target) for pattern in self.exclude):
             return False
-        patterns = [pattern for pattern in self.include if _names(pattern, target)]
+        patterns = [pattern for pattern in self.include if named_by(pattern, target)]
         if any(_is_tensor_pattern(pattern, target) for pattern in patterns):
             return True
         return is_layer_weight(target) and bool(patterns or not self.include)
@@ -104,9 +110,9 @@ class Targeted(Operation):
         )
 
 
-def is_transposed_linear(module: nn.Module) -> bool:
-    """Whether it is transformers' `Conv1D`: a linear layer whose weight lies as (inputs, outputs)."""
-    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
+def is_norm(module: nn.Module) -> bool:
+    """Whether it normalises: of torch, or one that a model brings along, such as `LlamaRMSNorm`."""
+    return isinstance(module, NORMS) or type(module).__name__.endswith("Norm")
 
 
 def is_layer(module: nn.Module) -> bool:
@@ -149,7 +155,7 @@ def _tensors(model: nn.Module) -> Iterator[Target]:
     seen: set[int] = set()
     for path, module in model.named_modules():
         for attribute, tensor in module._parameters.items():
-            if tensor is None or id(tensor) in seen or is_int8(tensor) or not tensor.is_floating_point():
+            if tensor is None or id(tensor) in seen or is_quantized(tensor) or not tensor.is_floating_point():
                 continue
             if id(tensor) in embedded and not isinstance(module, nn.Embedding):
                 continue
@@ -157,7 +163,8 @@ def _tensors(model: nn.Module) -> Iterator[Target]:
             yield Target(path, attribute, module)
 
 
-def _names(pattern: str, target: Target) -> bool:
+def named_by(pattern: str, target: Target) -> bool:
+    """Whether a pattern names a target: the module, one that it lies in, or the tensor."""
     return matches(pattern, target.path) or _is_tensor_pattern(pattern, target)
 
 

@@ -128,3 +128,81 @@ def test_inputs_that_a_convolution_gave_before_flattening_are_recorded() -> None
 
     channels = outcome.kept["0.weight"][0]
     assert outcome.kept["2.weight"][1] == [64 * channel + place for channel in channels for place in range(64)]
+
+
+def kept_neurons(model: nn.Module, seed: int = 0, **parameters: object) -> list[int]:
+    """Inner neurons of a two-layer network that stay."""
+    given = context("mlp", seed=seed)
+    outcome = apply_step(Step("channel_pruning", {"ratio": 0.25, **parameters}), model, given)
+    assert torch.equal(outcome.model.get_parameter("1.bias"), model.get_parameter("1.bias")[outcome.kept["1.bias"][0]])
+    return outcome.kept["1.bias"][0]
+
+
+@pytest.mark.parametrize(("importance", "power"), [("l1", 1), ("l2", 2)])
+def test_importance_by_norm(importance: str, power: int) -> None:
+    model = base_model("mlp")
+    inner, outer = (model.get_parameter(name).detach().abs() ** power for name in ("1.weight", "3.weight"))
+
+    expected = (inner.sum(1) + outer.sum(0)).argsort()[4:].sort().values
+
+    assert kept_neurons(model, importance=importance) == expected.tolist()
+
+
+def test_importance_by_what_the_loss_depends_on() -> None:
+    model = base_model("mlp")
+    data = TASK.data("calibration")
+    scores = torch.zeros(16)
+    for start in range(0, 48, 16):
+        model.zero_grad()
+        chosen = slice(start, start + 16)
+        torch.autograd.backward(TASK.loss(model, data.inputs[chosen], data.labels[chosen]))
+        inner, outer = model.get_parameter("1.weight"), model.get_parameter("3.weight")
+        assert inner.grad is not None and outer.grad is not None
+        scores += (inner * inner.grad).abs().sum(1).detach() + (outer * outer.grad).abs().sum(0).detach()
+
+    assert kept_neurons(model, importance="taylor") == scores.argsort()[4:].sort().values.tolist()
+
+
+def test_importance_by_chance_depends_on_the_seed() -> None:
+    first, again, other = (kept_neurons(base_model("mlp"), seed, importance="random") for seed in (1, 1, 2))
+
+    assert first == again != other
+
+
+def test_batch_norms_keep_the_statistics_of_the_channels_that_stay() -> None:
+    before = run("calibrate", base_model("cnn")).model
+
+    outcome = run("channel_pruning", before, ratio=0.5)
+
+    for path in ("stem", "first"):
+        norm, old = outcome.model.get_submodule(f"{path}.1"), before.get_submodule(f"{path}.1")
+        channels = outcome.kept[f"{path}.0.weight"][0]
+        assert isinstance(norm, nn.BatchNorm2d) and norm.num_features == len(channels)
+        assert torch.equal(norm.get_buffer("running_mean"), old.get_buffer("running_mean")[channels])
+        assert torch.equal(norm.get_buffer("running_var"), old.get_buffer("running_var")[channels])
+
+
+def test_what_a_grouped_convolution_takes_in_and_puts_out_stays() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3, groups=2), nn.Conv2d(8, 6, 1), nn.BatchNorm2d(6), nn.ReLU(),
+        nn.Flatten(), nn.Linear(96, 4),
+    ).eval()  # fmt: skip
+
+    pruned = run("channel_pruning", model, ratio=0.5).model
+
+    assert shapes(pruned)["0.weight"] == (8, 1, 3, 3)
+    assert shapes(pruned)["1.weight"] == (8, 4, 3, 3)
+    assert shapes(pruned)["2.weight"] == (3, 8, 1, 1)
+    assert shapes(pruned)["6.weight"] == (4, 48)
+    assert outputs(pruned).isfinite().all()
+
+
+def test_steps_with_training_between_them_shrink_it_bit_by_bit() -> None:
+    model = base_model("cnn")
+    for _ in range(2):
+        model = run("channel_pruning", model, ratio=0.5, importance="taylor").model
+        model = run("fine_tune", model, epochs=1).model
+
+    assert shapes(model)["stem.0.weight"] == (2, 1, 3, 3)
+    assert shapes(model)["head.weight"] == (4, 3)
+    assert outputs(model).isfinite().all()

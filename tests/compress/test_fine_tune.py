@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -6,7 +8,7 @@ from cc_ray.compress import Context, apply_step
 from cc_ray.errors import InvalidRecipeError
 from cc_ray.recipe import Step
 from cc_ray.tasks import Data, Split
-from tests.compress.tiny import TASK, Tiny, base_model, context, run, tensors
+from tests.compress.tiny import TASK, Tiny, base_model, context, run, task_for, tensors
 
 
 def loss(model: nn.Module) -> float:
@@ -54,3 +56,21 @@ def test_a_simulated_model_is_refused() -> None:
 
     with pytest.raises(InvalidRecipeError, match="not simulated; place it before the quantization"):
         run("fine_tune", simulated, epochs=1)
+
+
+@pytest.mark.parametrize("base", ["cnn", "language"])
+def test_each_way_of_training_gives_other_weights_of_about_the_same_use(base: str) -> None:
+    model = base_model(base)
+    ways: tuple[dict[str, Any], ...] = (
+        {}, {"warm_up": 0.9}, {"largest_gradient": 0.01}, {"precision": "bfloat16"}
+    )  # fmt: skip
+
+    made = [run("fine_tune", model, epochs=1, batch_size=16, **way).model for way in ways]
+
+    weights = [torch.cat([tensor.flatten() for tensor in each.parameters()]) for each in made]
+    assert all(not torch.equal(weights[0], other) for other in weights[1:])
+    assert all(tensor.dtype == torch.float32 for tensor in made[3].parameters())
+    with torch.no_grad():
+        data = task_for(model).data("train")
+        losses = [float(task_for(model).loss(each, data.inputs, data.labels)) for each in made]
+    assert losses[3] == pytest.approx(losses[0], rel=0.05)

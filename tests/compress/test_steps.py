@@ -17,7 +17,9 @@ TUNE = Step("fine_tune", {"epochs": 1})
 def test_a_step_gets_every_parameter_in_its_canonical_form() -> None:
     step = validated_step(Step("magnitude_pruning", {"sparsity": 0, "include": ("b", "a", "b")}))
 
-    assert step.parameters == {"sparsity": 0.0, "scope": "global", "include": ["a", "b"], "exclude": []}
+    assert step.parameters == {
+        "sparsity": 0.0, "scope": "global", "include": ["a", "b"], "exclude": [], "levels": {}, "semi_structured": None,
+    }  # fmt: skip
     assert isinstance(step.parameters["sparsity"], float)
     assert step.version == 1
 
@@ -32,7 +34,7 @@ def test_a_step_gets_every_parameter_in_its_canonical_form() -> None:
         ({"sparsity": float("nan")}, "plain JSON data"),
         ({"sparsity": object()}, "plain JSON data"),
         ({}, r"parameter 'sparsity' is missing \(Share"),
-        ({"sparsity": 0.5, "scope": "module"}, "scope='module': input should be 'global' or 'layer'"),
+        ({"sparsity": 0.5, "scope": "module"}, "scope='module': input should be 'global', 'layer' or 'row'"),
         ({"sparsity": 0.5, "scoop": "layer"}, "no parameter 'scoop'; did you mean 'scope'"),
         ({"sparsity": 0.5, "include": "head"}, "include='head': input should be a valid"),
         ({"sparsity": 2, "scope": 3}, "sparsity=2: .*; scope=3: "),
@@ -51,7 +53,10 @@ def test_an_unknown_operation_names_the_nearest() -> None:
 def test_a_good_recipe_is_canonical_and_stable() -> None:
     made = recipe(PRUNE, TUNE, SIMULATE, Step("calibrate"), Step("restore", {"include": ["head"], "from_step": 2}))
 
-    assert made.steps[1].parameters == {"epochs": 1, "learning_rate": 0.001, "batch_size": 64}
+    assert made.steps[1].parameters == {
+        "epochs": 1, "learning_rate": 0.001, "batch_size": 64, "warm_up": 0.3, "largest_gradient": None,
+        "precision": "float32",
+    }  # fmt: skip
     assert validated_recipe(made, ["cnn"]) == made
     assert Recipe.from_json(made.to_json()) == made
 

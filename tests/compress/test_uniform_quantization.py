@@ -1,8 +1,12 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from cc_ray.compress.targets import layer_weights
+from cc_ray.errors import InvalidRecipeError
 from cc_ray.store.artifacts import scale_of
 from tests.compress.tiny import base_model, outputs, run, tensors
 
@@ -33,6 +37,50 @@ def test_one_grid_for_a_tensor() -> None:
         scale = scale_of(target.module)
         assert scale is not None and scale.numel() == 1
         assert levels(target.tensor) <= 7
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_groups_of_inputs_have_grids_of_their_own(symmetric: bool) -> None:
+    before, groups = base_model("cnn"), dict[str, Any](granularity="group", group_size=40)
+    after = run("uniform_quantization", before, bits=3, symmetric=symmetric, **groups).model
+
+    # Eight inputs with kernels of nine weights: two groups of four inputs each.
+    old, new = (model.get_parameter("first.0.weight").detach() for model in (before, after))
+    scale = scale_of(after.get_submodule("first.0"))
+    assert scale is not None and scale.shape == (12, 2, 1, 1)
+    for channel in range(12):
+        for group in range(2):
+            part, rounded = (each[channel, 4 * group : 4 * group + 4].flatten() for each in (old, new))
+            low, high = min(float(part.min()), 0.0), max(float(part.max()), 0.0)
+            step = max(-low, high) / 3 if symmetric else (high - low) / 7
+            assert float(scale[channel, group]) == pytest.approx(step, rel=1e-3)
+            assert len(set(rounded.tolist())) <= 8 - symmetric
+            assert (part - rounded).abs().max() <= step * (0.51 if symmetric else 1.01)
+    head = scale_of(after.get_submodule("head"))
+    assert head is not None and head.shape == (4, 1)
+
+
+def test_groups_of_a_transposed_layer_lie_along_its_inputs() -> None:
+    model = nn.Sequential(nn.Flatten(), Conv1D(4, 64)).eval()
+
+    after = run("uniform_quantization", model, bits=2, granularity="group", group_size=16).model
+
+    scale = scale_of(after.get_submodule("1"))
+    assert scale is not None and scale.shape == (4, 4)
+    expected = model.get_parameter("1.weight").detach().reshape(4, 16, -1).abs().amax(1)
+    assert torch.allclose(scale, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"granularity": "group"}, "group_size=None: .*granularity 'group' needs it, such as 32"),
+        ({"group_size": 32}, "group_size=32: .*only granularity 'group' has groups"),
+    ],
+)
+def test_a_group_size_goes_with_groups(parameters: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidRecipeError, match=said):
+        run("uniform_quantization", base_model("cnn"), bits=4, **parameters)
 
 
 @pytest.mark.parametrize("symmetric", [True, False])

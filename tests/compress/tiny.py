@@ -1,8 +1,11 @@
-"""A task so small that operations run on it in milliseconds: learnable random images, three kinds of model."""
+"""Tasks so small that operations run on them in milliseconds: learnable random images and token sequences.
+
+`MODELS` are kinds of models that differ in what operations meet in them.
+"""
 
 import copy
 from functools import cache
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import pyarrow as pa
 import torch
@@ -37,10 +40,29 @@ class Residual(nn.Module):
         return scores
 
 
+class Odd(nn.Module):
+    """Reads an image row by row with layers that are neither linear nor convolutions, nor always modules."""
+
+    def __init__(self) -> None:
+        from transformers.pytorch_utils import Conv1D
+
+        super().__init__()
+        self.turned = nn.Parameter(torch.eye(8) + 0.1 * torch.randn(8, 8))
+        self.recurrent = nn.GRU(8, 12, batch_first=True)
+        self.paired = nn.Bilinear(12, 12, 10)
+        self.transposed = Conv1D(10, 10)
+        self.head = nn.Linear(10, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        states, last = self.recurrent(inputs[:, 0] @ self.turned)
+        scores: Tensor = self.head(torch.relu(self.transposed(self.paired(states.mean(1), last[0]))))
+        return scores
+
+
 class Tiny(Task):
     """Four noisy patterns of 8 x 8."""
 
-    bases: ClassVar[tuple[str, ...]] = ("cnn", "vit", "mlp")
+    bases: ClassVar[tuple[str, ...]] = ("plain", "cnn", "vit", "odd", "mlp")
     class_names: ClassVar[tuple[str, ...]] = ("a", "b", "c", "d")
 
     def build(self, base: str) -> nn.Module:
@@ -48,6 +70,10 @@ class Tiny(Task):
 
         if base == "cnn":
             return Residual().eval()
+        if base == "plain":
+            return plain().eval()
+        if base == "odd":
+            return Odd().eval()
         if base == "mlp":
             return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 4)).eval()
         config = ViTConfig(
@@ -83,13 +109,80 @@ class Tiny(Task):
         return "tiny"
 
 
+class TinyText(Task):
+    """Sequences of which each token but for some noise follows from the one before, padded at their ends with 0."""
+
+    bases: ClassVar[tuple[str, ...]] = ("language",)
+    class_names: ClassVar[tuple[str, ...]] = ()
+
+    def build(self, base: str) -> nn.Module:
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        config = LlamaConfig(
+            vocab_size=24, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=1, max_position_embeddings=16, tie_word_embeddings=True, pad_token_id=0,
+            use_cache=False,
+        )  # fmt: skip
+        model: nn.Module = LlamaForCausalLM(config)
+        return model.eval()
+
+    def train(self, base: str, seed: int) -> nn.Module:
+        """No training: random weights."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.build(base)
+
+    def data(self, split: Split) -> Data:
+        generator = torch.Generator().manual_seed(0)
+        tokens = torch.randint(1, 24, (192, 13), generator=generator)
+        for place in range(1, 13):
+            follows = torch.rand(192, generator=generator) < 0.9
+            tokens[follows, place] = tokens[follows, place - 1] * 5 % 23 + 1
+        tokens[torch.arange(13) >= torch.randint(6, 14, (192, 1), generator=generator)] = 0
+        chosen = slice(*SIZES[split])
+        inputs, labels = tokens[chosen, :-1], tokens[chosen, 1:]
+        return Data(inputs, labels.masked_fill(labels == 0, -100), torch.arange(192)[chosen])
+
+    def loss(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(self.logits(model, inputs).flatten(0, 1), labels.flatten())
+
+    def instances(self) -> pa.Table:
+        return INSTANCES.schema.empty_table()
+
+    def data_fingerprint(self) -> str:
+        return "tiny text"
+
+
 Tiny.name = "tiny"
-TASK = Tiny()
+TinyText.name = "tiny_text"
+TASK: Final = Tiny()
+TEXT: Final = TinyText()
+MODELS: Final = ("plain", "cnn", "vit", "language", "odd")
+"""A plain and a residual CNN, two transformers of which the second has tied embeddings, and one of unusual layers."""
+
+
+def plain() -> nn.Sequential:
+    """Two convolutions after each other and two linear layers."""
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(32, 12), nn.ReLU(),
+        nn.Linear(12, 4),
+    )  # fmt: skip
+
+
+def task_of(base: str) -> Task:
+    """The task that has a base model of this name."""
+    return TEXT if base in TEXT.bases else TASK
+
+
+def task_for(model: nn.Module) -> Task:
+    """The task that a model can answer."""
+    return TEXT if hasattr(model, "lm_head") else TASK
 
 
 @cache
 def _trained(base: str, seed: int) -> nn.Module:
-    return TASK.train(base, seed)
+    return task_of(base).train(base, seed)
 
 
 def base_model(base: str, seed: int = 0) -> nn.Module:
@@ -99,19 +192,20 @@ def base_model(base: str, seed: int = 0) -> nn.Module:
 def context(base: str, *ancestors: nn.Module, seed: int = 0) -> Context:
     """A context whose ancestors are those given, or the base model with other weights."""
     known = ancestors or (base_model(base, seed=1),)
-    return Context(TASK, seed, lambda index: copy.deepcopy(known[index]))
+    return Context(task_of(base), seed, lambda index: copy.deepcopy(known[index]))
 
 
 def run(operation: str, model: nn.Module, *ancestors: nn.Module, seed: int = 0, **parameters: object) -> Outcome:
-    """Apply one operation to a model of the tiny task."""
-    base = "cnn" if isinstance(model, Residual) else "vit"
+    """Apply one operation to a model of a tiny task."""
+    base = "language" if task_for(model) is TEXT else "cnn" if isinstance(model, Residual) else "vit"
     return apply_step(Step(operation, parameters), model, context(base, *ancestors, seed=seed))
 
 
 def outputs(model: nn.Module) -> Tensor:
-    """Class scores on the evaluation split."""
+    """Scores on the evaluation split."""
+    task = task_for(model)
     with torch.no_grad():
-        return TASK.logits(model, TASK.data("evaluation").inputs)
+        return task.logits(model, task.data("evaluation").inputs)
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:

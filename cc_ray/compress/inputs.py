@@ -1,0 +1,179 @@
+"""What layers are fed with: second moments of their inputs over instances of the calibration split.
+
+A layer is seen as y = W x for every position: the columns of W are those of `weight_matrix`, x is the vector of inputs
+that they meet. Operations that weigh an error of W by what it does to y need sums over x x^T, or over x^2 alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from cc_ray.compress.base import Context, Finding
+from cc_ray.compress.targets import Target, listed
+from cc_ray.store.structure import is_transposed_linear
+from cc_ray.tasks import moved
+
+BATCH_SIZE: Final = 64
+
+Moments = dict[str, Tensor]
+"""By path of a layer, in float32 on the CPU: (groups, columns, columns), or (groups, columns) of the squares alone."""
+
+
+def has_inputs(target: Target) -> bool:
+    """Whether `weight_matrix` and the moments know the kind of layer: linear, or a convolution of one or two axes."""
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
+    return target.attribute == "weight" and (isinstance(target.module, kinds) or is_transposed_linear(target.module))
+
+
+def weight_matrix(target: Target) -> Tensor:
+    """The weight as (groups, rows, columns): rows put out, columns take in; a view, or of a transposed layer too."""
+    weight = target.tensor
+    if is_transposed_linear(target.module):
+        return weight.T[None]
+    groups = target.module.groups if isinstance(target.module, nn.Conv1d | nn.Conv2d) else 1
+    return weight.view(groups, weight.shape[0] // groups, -1)
+
+
+def like_weight(target: Target, matrix: Tensor) -> Tensor:
+    """A matrix as `weight_matrix` makes it, in the shape of the weight again."""
+    return matrix[0].T if is_transposed_linear(target.module) else matrix.view(target.tensor.shape)
+
+
+def in_order_of_use(model: nn.Module, targets: Sequence[Target], context: Context) -> list[Target]:
+    """The targets as the model calls their modules on the first calibration instance; those never called come last."""
+    called: dict[str, int] = {}
+
+    def hear(path: str, inputs: Any) -> None:
+        called.setdefault(path, len(called))
+
+    with moved(model) as device, torch.no_grad(), fed({target.path: target.module for target in targets}, hear):
+        for batch in batches(context, 1):
+            context.task.logits(model, batch.to(device))
+    return sorted(targets, key=lambda target: called.get(target.path, len(called)))
+
+
+def unreached(targets: Sequence[Target], reached: Collection[str]) -> Iterator[Finding]:
+    """What to say of layers that no calibration instance came to: operations then take their inputs for alike.
+
+    Args:
+        targets: All that were to be reached.
+        reached: Paths of those that were, such as the moments have them.
+    """
+    missed = [target.path for target in targets if target.path not in reached]
+    if missed:
+        yield Finding(
+            "layers_unreached",
+            "warning",
+            f"{len(missed)} layers were never called with calibration instances ({listed(missed)}): their weights were "
+            "judged by magnitude alone.",
+            found=float(len(missed)),
+        )
+
+
+def squared_inputs(model: nn.Module, targets: Sequence[Target], context: Context, instances: int) -> Moments:
+    """Mean of x^2 of each column, (groups, columns), over the first calibration instances.
+
+    Args:
+        model: Runs as it is, on the step's device.
+        targets: Of kinds that `has_inputs` knows.
+        context: Gives task and data.
+        instances: How many at most.
+    """
+    return _moments(model, targets, context, instances, _squares)
+
+
+def input_moments(model: nn.Module, targets: Sequence[Target], context: Context, instances: int) -> Moments:
+    """Mean of x x^T, (groups, columns, columns), over the first calibration instances; takes what the other takes."""
+    return _moments(model, targets, context, instances, _products)
+
+
+def inverse_factor(moments: Tensor, damping: float) -> Tensor:
+    """The upper triangular factor of the inverse of second moments, both (groups, columns, columns).
+
+    Args:
+        moments: As `input_moments` gives them; left as they are.
+        damping: What is added to the diagonal first, as a share of its mean; a column that is never fed gets one more.
+    """
+    damped = moments.to(torch.float64, copy=True)
+    diagonal = damped.diagonal(dim1=1, dim2=2)
+    diagonal += damping * diagonal.mean(1, keepdim=True) + (diagonal == 0)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
+    factor: Tensor = torch.linalg.cholesky(inverse, upper=True).float()
+    return factor
+
+
+@contextmanager
+def fed(modules: dict[str, nn.Module], heard: Callable[[str, Any], None]) -> Iterator[None]:
+    """Hear the first input of each module, by its name, whenever it is called while the block runs."""
+    with ExitStack() as hooks:
+        for path, module in modules.items():
+            hooks.enter_context(module.register_forward_pre_hook(partial(_hear, heard, path)))
+        yield
+
+
+def batches(context: Context, instances: int, size: int = BATCH_SIZE) -> tuple[Tensor, ...]:
+    """Inputs of the first calibration instances, in batches of nearly equal size."""
+    inputs = context.task.data("calibration").inputs[:instances]
+    return inputs.tensor_split(-(-len(inputs) // size))
+
+
+def _moments(
+    model: nn.Module,
+    targets: Sequence[Target],
+    context: Context,
+    instances: int,
+    summed: Callable[[Tensor], Tensor],
+) -> Moments:
+    modules = {target.path: target.module for target in targets}
+    sums: Moments = {}
+    counts = dict.fromkeys(modules, 0)
+
+    def hear(path: str, inputs: Tensor) -> None:
+        columns = _columns(modules[path], inputs.detach()).float()
+        found = summed(columns).cpu()
+        sums[path] = sums[path] + found if path in sums else found
+        counts[path] += columns.shape[-1]
+
+    with moved(model) as device, torch.no_grad(), fed(modules, hear):
+        for batch in batches(context, instances):
+            context.task.logits(model, batch.to(device))
+    return {path: total / counts[path] for path, total in sums.items()}
+
+
+def _hear(heard: Callable[[str, Any], None], path: str, module: nn.Module, given: tuple[Any, ...]) -> None:
+    if given:
+        heard(path, given[0])
+
+
+def _squares(columns: Tensor) -> Tensor:
+    return columns.square().sum(-1)
+
+
+def _products(columns: Tensor) -> Tensor:
+    return columns @ columns.mT
+
+
+def _columns(module: nn.Module, inputs: Tensor) -> Tensor:
+    """The vectors that the columns of the weight meet, (groups, columns, positions)."""
+    if not isinstance(module, nn.Conv1d | nn.Conv2d):
+        return inputs.reshape(-1, inputs.shape[-1]).T[None]
+    # What is said of one axis is said of two, of which the first has length 1.
+    flat = isinstance(module, nn.Conv1d)
+    kernel, stride, dilation = (_pair(each) for each in (module.kernel_size, module.stride, module.dilation))
+    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+    padded = nn.functional.pad(inputs, module._reversed_padding_repeated_twice, mode=mode)
+    padded = padded[:, :, None] if flat else padded
+    unfolded = nn.functional.unfold(padded, kernel, dilation, 0, stride)
+    count, _, positions = unfolded.shape
+    parts = unfolded.view(count, module.groups, -1, positions)
+    return parts.permute(1, 2, 0, 3).flatten(2)
+
+
+def _pair(lengths: tuple[int, ...]) -> tuple[int, int]:
+    return (1, lengths[0]) if len(lengths) == 1 else (lengths[0], lengths[1])

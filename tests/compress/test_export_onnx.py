@@ -1,0 +1,75 @@
+import copy
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cc_ray.compress import validated_recipe
+from cc_ray.errors import InvalidRecipeError, NotApplicableError, StoreError
+from cc_ray.recipe import Recipe, Step
+from cc_ray.store.artifacts import load_model, save_model
+from cc_ray.store.exported import Exported
+from cc_ray.store.layout import Draft
+from cc_ray.store.weights import read_weights
+from tests.compress.tiny import TASK, base_model, checks, outputs, run
+
+
+def test_a_pruned_model_is_exported_and_answers_alike(tmp_path: Path) -> None:
+    model = run("channel_pruning", base_model("cnn"), ratio=0.5).model
+
+    outcome = run("export_onnx", model)
+
+    assert outcome.representation == "exported"
+    assert torch.allclose(outputs(outcome.model), outputs(model), atol=1e-5)
+    assert torch.allclose(
+        TASK.logits(outcome.model, TASK.data("train").inputs[:1]),
+        TASK.logits(model, TASK.data("train").inputs[:1]),
+        atol=1e-5,
+    )
+    assert "within" in checks(outcome)["outputs_compared"] and "100.00%" in checks(outcome)["outputs_compared"]
+    saved = save_model(Draft(tmp_path), outcome.model)
+    loaded = load_model(Draft(tmp_path), saved.digest, TASK.build("cnn"))
+    assert torch.equal(outputs(loaded), outputs(outcome.model))
+    assert torch.equal(outputs(copy.deepcopy(loaded)), outputs(loaded))
+    assert saved.tensor_bytes["program"] > 0.95 * saved.size_bytes
+    assert not read_weights(Draft(tmp_path), saved.digest)
+
+
+def test_it_is_the_last_step() -> None:
+    steps = (Step("export_onnx"), Step("magnitude_pruning", {"sparsity": 0.5}))
+
+    with pytest.raises(InvalidRecipeError, match="magnitude_pruning cannot change an exported program"):
+        validated_recipe(Recipe("cnn", steps, 0), TASK.bases)
+
+
+class Choosing(nn.Module):
+    """What it does depends on values: no graph holds that."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.flatten(1)[:, :4] if float(inputs.sum()) > 0 else inputs.flatten(1)[:, 4:8]
+
+
+def test_what_cannot_be_exported_says_why() -> None:
+    with pytest.raises(NotApplicableError, match="torch cannot export it to ONNX"):
+        run("export_onnx", Choosing())
+
+
+def test_a_file_that_holds_no_program_is_refused(tmp_path: Path) -> None:
+    saved = save_model(Draft(tmp_path), Exported(b"no program at all"))
+    loaded = load_model(Draft(tmp_path), saved.digest, TASK.build("cnn"))
+
+    with pytest.raises(StoreError, match="the exported program cannot be read"):
+        outputs(loaded)
+
+
+def test_a_program_that_reads_other_files_is_not_run() -> None:
+    held = onnx.TensorProto(name="w", data_type=1, dims=[1], data_location=onnx.TensorProto.EXTERNAL)
+    held.external_data.add(key="location", value="/etc/hostname")
+    value = onnx.helper.make_tensor_value_info("outputs", 1, [1])
+    node = onnx.helper.make_node("Identity", ["w"], ["outputs"])
+    program = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [], [value], [held]))
+
+    with pytest.raises(StoreError, match="wants to read other files"):
+        outputs(Exported(program.SerializeToString()))

@@ -1,0 +1,65 @@
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from cc_ray.compress import Context
+from cc_ray.compress.inputs import has_inputs, input_moments, squared_inputs, weight_matrix
+from cc_ray.compress.targets import layer_weights
+from cc_ray.tasks import Data, Split
+from tests.compress.tiny import Tiny
+
+
+class Given(Tiny):
+    """A task of which the calibration split is what a layer takes."""
+
+    def data(self, split: Split) -> Data:
+        return Data(INPUTS, torch.zeros(len(INPUTS), dtype=torch.int64), torch.arange(len(INPUTS)))
+
+    def logits(self, model: nn.Module, inputs: Tensor) -> Tensor:
+        outputs: Tensor = model(inputs)
+        return outputs.flatten(1)
+
+
+INPUTS = torch.randn(70, 4, 6, 6, generator=torch.Generator().manual_seed(3))
+LAYERS = {
+    "linear": nn.Linear(6, 3, bias=False),
+    "transposed": Conv1D(3, 6),
+    "conv": nn.Conv2d(4, 6, 3, padding=(1, 0), stride=2, bias=False),
+    "grouped": nn.Conv2d(4, 6, 3, padding="same", dilation=2, groups=2, bias=False),
+    "reflected": nn.Conv2d(4, 2, (3, 1), padding=(1, 0), padding_mode="reflect", bias=False),
+    "flat": nn.Sequential(nn.Flatten(2), nn.Conv1d(4, 2, 5, padding=2, stride=3, bias=False)),
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_moments_tell_the_mean_square_of_what_a_layer_puts_out(kind: str) -> None:
+    model = copy.deepcopy(LAYERS[kind])
+    context = Context(Given(), 0, lambda index: model)
+    (target,) = layer_weights(model)
+    with torch.no_grad():
+        outputs = model(INPUTS)
+        channels = outputs.movedim(-1 if kind in {"linear", "transposed"} else 1, 0).flatten(1)
+
+        moments = input_moments(model, [target], context, len(INPUTS))[target.path]
+        squares = squared_inputs(model, [target], context, len(INPUTS))[target.path]
+        weight = weight_matrix(target)
+
+        assert has_inputs(target)
+        torch.testing.assert_close(
+            torch.einsum("grc,gcd,grd->gr", weight, moments, weight).flatten(), channels.square().mean(1)
+        )
+        torch.testing.assert_close(moments.diagonal(dim1=1, dim2=2), squares)
+
+
+def test_only_so_many_instances_are_asked() -> None:
+    model = nn.Linear(6, 3)
+    few, same = (
+        squared_inputs(model, layer_weights(model), Context(Given(), 0, lambda index: model), count)[""]
+        for count in (10, 10)
+    )
+
+    torch.testing.assert_close(few[0], INPUTS[:10].square().mean((0, 1, 2)))
+    assert torch.equal(few, same)
