@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cc_ray.evaluate.activations import activations
+from cc_ray.evaluate.answers import Answers, kind_of
 from cc_ray.evaluate.examiner import Examiner
+from cc_ray.evaluate.gpu_memory import gpu_memory
 from cc_ray.evaluate.latency import BATCHES_SHARE, BUDGET_S, time_batches, time_beside
 from cc_ray.evaluate.layers import layers
-from cc_ray.evaluate.metrics import Measurement, MetricDefinition, Value, metric, metrics, rows
-from cc_ray.evaluate.predictions import Predictions, predict
+from cc_ray.evaluate.metrics import Measurement, MetricDefinition, Value, metric, metrics, right_of, rows
 from cc_ray.store.tables import Rows
 from cc_ray.store.weights import Weight
 from cc_ray.tasks import Task
@@ -40,50 +42,56 @@ def measure(
     model_id: str,
     artifact_size: int,
     weights: Mapping[str, Weight],
+    predictions: Answers,
     parent_weights: Mapping[str, Weight] | None = None,
     parent: nn.Module | None = None,
     kept: Mapping[str, list[list[int]]] | None = None,
     base: pa.Table | None = None,
-    predictions: Predictions | None = None,
 ) -> dict[str, Rows]:
     """Measure a model on the evaluation split: everything but time.
 
     Args:
         task: The task that the model solves.
-        model: In evaluation mode, on the CPU; left as it is.
+        model: In evaluation mode, on the CPU; left as it is. Answers come from the step's device.
         model_id: Identity of the model.
         artifact_size: Bytes of the file that the model is saved in.
         weights: The saved values by tensor name.
+        predictions: Its answers to the evaluation split.
         parent_weights: Those of the parent model; None for a base model.
         parent: The parent model itself, for the errors of single modules; None leaves them unmeasured.
         kept: What the operation recorded of reshaped tensors: by name, for each axis the parent's indices left.
-        base: The base model's rows of `predictions`, in order of instance; None for a base model.
-        predictions: Its answers to the evaluation split where they are known already.
+        base: Columns `instance` and `correct` of the base model's predictions, in order of instance; None for a base
+            model.
 
     Returns:
-        Rows of the tables `metrics`, `predictions`, `layers` and `activations`.
+        Rows of the tables `metrics`, `layers` and `activations`.
     """
     data = task.data("evaluation")
     measurement = Measurement(
         task=task,
         model=model,
         inputs=data.inputs[:1],
-        predictions=predictions or predict(task, model, data),
+        predictions=predictions,
         slices=_slices(task),
         layers=tuple(layers(model, weights, parent_weights, kept)),
         artifact_size=artifact_size,
-        base_correct=None if base is None else _correct(base, data.instances.numpy()),
+        base_correct=None if base is None else right_of(base, data.instances.numpy()),
     )
     return {
         "metrics": rows(measurement, model_id),
-        "predictions": measurement.predictions.table(model_id),
         "layers": [layer.row(model_id) for layer in measurement.layers],
         "activations": [{"model_id": model_id, **row} for row in activations(task, model, data, parent)],
     }
 
 
 def measure_latency(
-    task: Task, model: nn.Module, base_model: nn.Module, *, model_id: str, budget_s: float = BUDGET_S
+    task: Task,
+    model: nn.Module,
+    base_model: nn.Module,
+    *,
+    model_id: str,
+    budget_s: float = BUDGET_S,
+    alone: AbstractContextManager[None] | None = None,
 ) -> list[dict[str, Any]]:
     """Time a model beside its base model, and its batches; nothing else should run on the machine meanwhile.
 
@@ -92,25 +100,27 @@ def measure_latency(
         model: In evaluation mode, on the CPU.
         base_model: The base model of its recipe; may be the same model.
         model_id: Identity of the model.
-        budget_s: About how long the timed passes of both take together; batches take a quarter of it.
+        budget_s: About how long the timed passes of both take together; batches take a fifth of it.
+        alone: Keeps others away; held no longer than the passes take.
 
     Returns:
-        Rows of the table `metrics`; a percentile that the passes cannot support is left out.
+        Rows of the table `metrics`, with what it takes of the memory where the step holds a GPU; a percentile that the
+        passes cannot support is left out.
     """
-    latency = time_beside(task, model, base_model, budget_s=budget_s)
-    batches = time_batches(task, model, budget_s=budget_s * BATCHES_SHARE)
-    return rows(latency, model_id) + rows(batches, model_id)
+    with alone or nullcontext():
+        latency = time_beside(task, model, base_model, budget_s=budget_s)
+        batches = time_batches(task, model, budget_s=budget_s * BATCHES_SHARE)
+    memory = gpu_memory(task, model)
+    return [row for found in (latency, batches, memory) if found is not None for row in rows(found, model_id)]
 
 
-def metric_definitions() -> list[dict[str, Any]]:
-    """Rows of the table `metric_definitions`: every registered metric, in order of name."""
-    return [{"metric": name, **vars(held.definition)} for name, held in metrics.items()]
-
-
-def _correct(rows: pa.Table, instances: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the answer to each instance is right, (n,)."""
-    found: NDArray[np.bool_] = rows["correct"].to_numpy()[np.searchsorted(rows["instance"].to_numpy(), instances)]
-    return found
+def metric_definitions(task: Task | None = None) -> list[dict[str, Any]]:
+    """Rows of the table `metric_definitions`: every registered metric, or those that fit a task, in order of name."""
+    return [
+        {"metric": name, **vars(held.definition)}
+        for name, held in metrics.items()
+        if task is None or held.fits(kind_of(task))
+    ]
 
 
 def _slices(task: Task) -> dict[str, NDArray[np.bool_]]:

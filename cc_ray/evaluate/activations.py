@@ -10,7 +10,7 @@ is done whatever their size, so that a pruned model's values mean the same as it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Final
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cc_ray.tasks import Data, Task
+from cc_ray.tasks import Data, Task, moved
 
 SAMPLE_SIZE: Final = 16
 MAX_CHANNELS: Final = 1024
@@ -40,36 +40,49 @@ def activations(task: Task, model: nn.Module, data: Data, parent: nn.Module | No
     Args:
         task: Knows how the model is called.
         model: In evaluation mode, on the CPU; left as it was.
-        data: The evaluation split; `SAMPLE_SIZE` instances are taken at equal distances.
+        data: The evaluation split; `SAMPLE_SIZE` instances are taken at equal distances, fewer where the task's models
+            are asked about fewer at once.
         parent: The model that this one was made from, in the same state; None for a base model.
     """
-    chosen = sample(len(data))
+    chosen = sample(len(data), min(SAMPLE_SIZE, task.at_once))
     instances = data.instances[chosen].tolist()
     modules = dict(model.named_modules())
     alone = isolated(task, model, parent, data.inputs[chosen]) if parent is not None else {}
-    for path, outputs in record(task, model, data.inputs[chosen]).items():
+    for path, described in record(task, model, data.inputs[chosen], partial(_describe, len(chosen))).items():
+        if described is None:
+            continue
         yield {
             "layer": path,
             "module": type(modules[path]).__name__,
             "instances": instances,
-            **_describe(outputs),
+            **described,
             "isolated_sqnr_db": alone.get(path),
         }
 
 
-def sample(count: int) -> Tensor:
-    """Positions of the sampled instances among `count`, (at most `SAMPLE_SIZE`,)."""
-    return torch.linspace(0, count - 1, min(count, SAMPLE_SIZE)).round().long()
+def sample(count: int, most: int = SAMPLE_SIZE) -> Tensor:
+    """Positions of the sampled instances among `count`, (at most `most`,)."""
+    return torch.linspace(0, count - 1, min(count, most)).round().long()
 
 
-def record(task: Task, model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
-    """Outputs of every innermost module by its path, (n, ...), for one batch of inputs."""
-    found: dict[str, Tensor] = {}
-    with ExitStack() as hooks, torch.no_grad():
+def record(
+    task: Task, model: nn.Module, inputs: Tensor, told: Callable[[Tensor], Any] = lambda it: it
+) -> dict[str, Any]:
+    """What there is to tell of the outputs of every innermost module, by its path, for one batch of inputs.
+
+    Args:
+        task: Knows how the model is called.
+        model: In evaluation mode, on the CPU.
+        inputs: The batch.
+        told: Is given the outputs, (n, ...), on the CPU in double precision, and gives what is kept of them: those of
+            all modules together may be too many.
+    """
+    found: dict[str, Any] = {}
+    with moved(model) as device, ExitStack() as hooks, torch.no_grad():
         for path, module in model.named_modules():
             if next(module.children(), None) is None and not isinstance(module, _PASSES_ON):
-                hooks.enter_context(module.register_forward_hook(partial(_keep, found, path)))
-        task.logits(model, inputs)
+                hooks.enter_context(module.register_forward_hook(partial(_keep, found, told, path)))
+        task.logits(model, inputs.to(device))
     return found
 
 
@@ -84,14 +97,14 @@ def isolated(task: Task, model: nn.Module, parent: nn.Module, inputs: Tensor) ->
     """
     children = dict(model.named_modules())
     found: dict[str, float | None] = {}
-    with ExitStack() as hooks, torch.no_grad():
+    with moved(model, parent) as device, ExitStack() as hooks, torch.no_grad():
         for path, module in parent.named_modules():
             child = children.get(path)
             if child is not None and next(module.children(), None) is None and _holds_tensors(child):
                 answers: list[Tensor | None] = []
                 hooks.enter_context(module.register_forward_pre_hook(partial(_try, child, answers), with_kwargs=True))
                 hooks.enter_context(module.register_forward_hook(partial(_weigh, found, path, answers)))
-        task.logits(parent, inputs)
+        task.logits(parent, inputs.to(device))
     return found
 
 
@@ -104,10 +117,30 @@ def reduced(outputs: Tensor) -> Tensor:
     return outputs.reshape(len(outputs), -1)[:, :MAX_CHANNELS]
 
 
-def _keep(found: dict[str, Tensor], path: str, module: nn.Module, inputs: Any, outputs: Any) -> None:
+def of_instances(outputs: Tensor, count: int) -> Tensor | None:
+    """Outputs with an entry for each of so many instances, (count, ...).
+
+    What a module puts out once for all of them, such as positions, is that of each; what has the tokens of all behind
+    each other is cut at the instances; None if there is no telling which output belongs to which.
+    """
+    if not outputs.dim() or (len(outputs) not in (1, count) and len(outputs) % count):
+        return None
+    if len(outputs) == 1:
+        return outputs.expand(count, *outputs.shape[1:])
+    return outputs if len(outputs) == count else outputs.reshape(count, -1, *outputs.shape[1:])
+
+
+def _keep(
+    found: dict[str, Any],
+    told: Callable[[Tensor], Any],
+    path: str,
+    module: nn.Module,
+    inputs: Any,
+    outputs: Any,
+) -> None:
     if isinstance(outputs, Tensor):
         # A copy: a following module may work in place.
-        found[path] = outputs.detach().to(torch.float64, copy=True)
+        found[path] = told(outputs.detach().to("cpu", torch.float64, copy=True))
 
 
 def _holds_tensors(module: nn.Module) -> bool:
@@ -146,9 +179,12 @@ def _weigh(
             found[path] = 20 * math.log10(signal / noise)
 
 
-def _describe(outputs: Tensor) -> dict[str, Any]:
+def _describe(count: int, outputs: Tensor) -> dict[str, Any] | None:
+    apart = of_instances(outputs, count)
+    if apart is None:
+        return None
     values: Outputs = outputs.numpy()
-    kept = reduced(outputs)
+    kept = reduced(apart)
     counts, edges = np.histogram(values[np.isfinite(values)], bins=BINS)
     with np.errstate(invalid="ignore"):
         mean, std = float(values.mean()), float(values.std())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from cc_ray.evaluate.answers import Answers
 from cc_ray.evaluate.metrics import Measurement, metrics
-from cc_ray.evaluate.predictions import Predictions, class_scores, from_scores
+from cc_ray.evaluate.predictions import predict
 from cc_ray.reports import Listener, Report
 from cc_ray.tasks import Data, Split, Task
 
@@ -33,7 +36,7 @@ class Examiner:
         """Measure a model in training on calibration instances; it is left as it was.
 
         Args:
-            model: On the CPU.
+            model: On the step's device.
             epoch: Number of epochs behind it.
 
         Raises:
@@ -43,11 +46,11 @@ class Examiner:
         if not len(part):
             return
         was_training = model.training
-        predictions = from_scores(class_scores(self._task, model.eval(), part), part)
+        predictions = predict(self._task, model.eval(), part)
         model.train(was_training)
         self._tell(model, part, predictions, "calibration", self._parent_bytes, epoch)
 
-    def climb(self, model: nn.Module, size_bytes: int) -> Predictions:
+    def climb(self, model: nn.Module, size_bytes: int) -> Any:
         """Measure a finished model on a calibration subset, on parts of the evaluation split, then answer all of it.
 
         No instance is answered twice.
@@ -57,32 +60,32 @@ class Examiner:
             size_bytes: Of its saved file.
 
         Returns:
-            Its answers to the whole evaluation split.
+            Its answers to the whole evaluation split, of the task's kind.
 
         Raises:
             StoppedEarlyError: If the step is to end.
         """
         part = self._calibration()
         if len(part):
-            predictions = from_scores(class_scores(self._task, model, part), part)
+            predictions = predict(self._task, model, part)
             self._tell(model, part, predictions, "calibration", size_bytes)
         data = self._task.data("evaluation")
-        order, scores = _shuffled(len(data)), []
+        order, found = _shuffled(len(data)), list[Answers]()
         ends = [max(1, round(share * len(data))) for share in self._listener.ladder.evaluation]
         for start, end in zip([0, *ends], [*ends, len(data)], strict=True):
             if start < end:
-                scores.append(class_scores(self._task, model, _chosen(data, order[start:end])))
+                found.append(predict(self._task, model, _chosen(data, order[start:end])))
             if end < len(data):
-                so_far = _chosen(data, order[:end])
-                self._tell(model, so_far, from_scores(torch.cat(scores), so_far), "evaluation", size_bytes)
-        return from_scores(torch.cat(scores)[torch.from_numpy(np.argsort(order))], data)
+                so_far = found[0].joined(found)
+                self._tell(model, _chosen(data, order[:end]), so_far, "evaluation", size_bytes)
+        return found[0].joined(found).chosen(np.argsort(order))
 
     def _calibration(self) -> Data:
         data = self._task.data("calibration")
         return _chosen(data, _shuffled(len(data))[: self._listener.ladder.calibration])
 
     def _tell(
-        self, model: nn.Module, part: Data, predictions: Predictions, split: Split, size_bytes: int, epoch: int = 0
+        self, model: nn.Module, part: Data, predictions: Answers, split: Split, size_bytes: int, epoch: int = 0
     ) -> None:
         measurement = Measurement(
             task=self._task,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
+from cc_ray.evaluate.answers import Answers
 from cc_ray.evaluate.layers import changes
 from cc_ray.evaluate.metrics import Measurement, Value, metrics
-from cc_ray.evaluate.predictions import class_scores, from_scores
+from cc_ray.evaluate.predictions import predict
 from cc_ray.evaluate.stored_model import StoredModel
 
 
@@ -24,22 +25,23 @@ class Judge:
         self._metrics = {name: metrics[name] for name in stored.judged_by}
         self._base_correct = stored.base_correct(self._data.instances.numpy())
 
-    def scores(self, model: nn.Module) -> Tensor:
-        """The model's class scores of every evaluation instance, (n, classes)."""
-        return class_scores(self._task, model, self._data)
+    def answers(self, model: nn.Module) -> Answers:
+        """The model's answers to every evaluation instance."""
+        found: Answers = predict(self._task, model, self._data)
+        return found
 
-    def values(self, model: nn.Module, scores: Tensor) -> dict[str, Value]:
+    def values(self, model: nn.Module, answers: Answers) -> dict[str, Value]:
         """Each metric over the whole split, by name.
 
         Args:
             model: The model.
-            scores: Its class scores, (n, classes).
+            answers: Its answers.
         """
         measurement = Measurement(
             task=self._task,
             model=model,
             inputs=self._data.inputs[:1],
-            predictions=from_scores(scores, self._data),
+            predictions=answers,
             slices={"all": np.ones(len(self._data), bool)},
             # Metrics of answers look at no weights, and to describe those would take longer than to answer.
             layers=(),

@@ -1,12 +1,14 @@
-"""Latency: how long one forward pass of one instance takes, on one thread; and of a batch, for throughput.
+"""Latency: how long one forward pass of one instance takes, on one thread or a GPU; and of a batch, for throughput.
 
 A model is timed beside its base model, in rounds that alternate between the two, so that whatever else the machine
-does meets both alike. Intervals come from drawing rounds with replacement: passes of one round are not independent.
+does meets both alike. On a GPU a pass is over when the GPU is idle again, and torch has its usual settings. Intervals
+come from drawing rounds with replacement: passes of one round are not independent.
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +18,9 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from cc_ray.tasks import Task
+from cc_ray.tasks import Task, device_name, moved
 
 DEVICE: Final = "cpu, 1 thread"
 BUDGET_S: Final = 0.6
@@ -27,10 +29,13 @@ WARM_UP: Final = 5
 """Passes of each model that are not counted; the last of them says how many the budget holds."""
 ROUNDS: Final = 30
 MIN_PASSES: Final = 10
-MAX_PASSES: Final = 1500
+MAX_PASSES: Final = 390
+"""Of each model: enough to support 99 %. More would keep a machine from other work for a slightly narrower interval."""
+BASE_SHARE: Final = 0.25
+"""Passes of the base model, where the model itself has one: of the base only the median is asked for."""
 BATCH: Final = 64
-"""Instances of a batch, where there are as many."""
-BATCHES_SHARE: Final = 0.25
+"""Instances of a batch, where there are as many and the task's models are asked about as many at once."""
+BATCHES_SHARE: Final = 0.2
 """Part of the budget of latency that batches are given."""
 DRAWS: Final = 1000
 CONFIDENCE: Final = 0.95
@@ -56,6 +61,7 @@ class Timing:
 
     model_ms: Times
     base_ms: Times
+    device: str = DEVICE
 
     def percentile_ms(self, share: float) -> Interval | None:
         """The time that a share of the passes stays below; None if there are too few passes to tell."""
@@ -78,6 +84,7 @@ class BatchTiming:
     size: int
     """Instances of a batch."""
     model_ms: Times
+    device: str = DEVICE
 
     def throughput_per_s(self) -> Interval:
         """Instances a second, at the median time."""
@@ -94,7 +101,7 @@ def supports(passes: int, share: float) -> bool:
 
 
 def time_beside(task: Task, model: nn.Module, base_model: nn.Module, *, budget_s: float = BUDGET_S) -> Timing:
-    """Time a model and its base model in alternating rounds, a batch of one instance on one thread.
+    """Time a model and its base model in alternating rounds, a batch of one instance on one thread or the step's GPU.
 
     Args:
         task: Gives the instance and knows how the models are called.
@@ -102,39 +109,53 @@ def time_beside(task: Task, model: nn.Module, base_model: nn.Module, *, budget_s
         base_model: What it is compared with; may be the same.
         budget_s: About how long to go on; slow models get fewer passes, never fewer than `MIN_PASSES`.
     """
-    inputs = task.data("evaluation").inputs[:1]
-    passes: list[Pass] = [lambda: task.logits(model, inputs), lambda: task.logits(base_model, inputs)]
     times: tuple[list[list[float]], list[list[float]]] = ([], [])
-    with _undisturbed():
-        rounds, repeats = _plan(budget_s, sum(_warm_up(one) for one in passes))
+    with moved(model, base_model) as device, _undisturbed():
+        inputs = task.data("evaluation").inputs[:1].to(device)
+        passes = [_pass(task, one, inputs) for one in (model, base_model)]
+        rounds, repeats = _plan(budget_s, _warm_up(passes[0]) + BASE_SHARE * _warm_up(passes[1]))
+        counts = repeats, math.ceil(BASE_SHARE * repeats)
         for index in range(rounds):
             for which in (0, 1) if index % 2 else (1, 0):
-                times[which].append([_time_ms(passes[which]) for _ in range(repeats)])
-    return Timing(np.array(times[0]), np.array(times[1]))
+                times[which].append([_time_ms(passes[which]) for _ in range(counts[which])])
+    return Timing(np.array(times[0]), np.array(times[1]), _said(device))
 
 
 def time_batches(task: Task, model: nn.Module, *, budget_s: float = BUDGET_S * BATCHES_SHARE) -> BatchTiming:
-    """Time a model on one batch again and again, on one thread.
+    """Time a model on one batch again and again, on one thread or the step's GPU.
 
     Args:
         task: Gives the instances and knows how the model is called.
         model: In evaluation mode, on the CPU.
         budget_s: About how long to go on; slow models get fewer passes, never fewer than `MIN_PASSES`.
     """
-    inputs = task.data("evaluation").inputs[:BATCH]
-
-    def one() -> object:
-        return task.logits(model, inputs)
-
-    with _undisturbed():
+    with moved(model) as device, _undisturbed():
+        inputs = task.data("evaluation").inputs[: min(BATCH, task.at_once)].to(device)
+        one = _pass(task, model, inputs)
         rounds, repeats = _plan(budget_s, _warm_up(one))
         times = [[_time_ms(one) for _ in range(repeats)] for _ in range(rounds)]
-    return BatchTiming(len(inputs), np.array(times))
+    return BatchTiming(len(inputs), np.array(times), _said(device))
 
 
-def _plan(budget_s: float, pair_ms: float) -> tuple[int, int]:
-    """Rounds, and passes of each model in a round, if once each takes so long."""
-    passes = int(np.clip(1000 * budget_s / pair_ms, MIN_PASSES, MAX_PASSES))
+def _pass(task: Task, model: nn.Module, inputs: Tensor) -> Pass:
+    """One forward pass; it is over when the device of the inputs is idle."""
+    if inputs.device.type == "cpu":
+        return lambda: task.logits(model, inputs)
+
+    def one() -> None:
+        task.logits(model, inputs)
+        torch.cuda.synchronize(inputs.device)
+
+    return one
+
+
+def _said(device: torch.device) -> str:
+    return DEVICE if device.type == "cpu" else device_name(device)
+
+
+def _plan(budget_s: float, pass_ms: float) -> tuple[int, int]:
+    """Rounds, and passes of a model in a round, if a pass with all that goes with it takes so long."""
+    passes = int(np.clip(1000 * budget_s / pass_ms, MIN_PASSES, MAX_PASSES))
     rounds = min(passes, ROUNDS)
     return rounds, passes // rounds
 

@@ -19,7 +19,7 @@ from cc_ray.compress.checks import same_values
 from cc_ray.evaluate.judge import Judge, sqnr_db
 from cc_ray.evaluate.stored_model import StoredModel
 from cc_ray.recipe import identity
-from cc_ray.store.artifacts import SCALE_SUFFIX
+from cc_ray.store.artifacts import GRID_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Units:
     able: tuple[Unit, ...]
     """Those that can be put back, in the model's order."""
     left_out: tuple[str, ...]
-    """Paths of those whose tensors have other shapes, or that are tied to one whose have."""
+    """Paths of those whose tensors have other shapes or are not in both, or that are tied to one whose have."""
 
 
 def differing(model: nn.Module, donor: nn.Module) -> Units:
@@ -59,11 +59,15 @@ def differing(model: nn.Module, donor: nn.Module) -> Units:
     mine, theirs = _tensors(model), _tensors(donor)
     able, left_out = [], []
     for group in _tied(mine):
+        if any(mine[path].keys() != theirs.get(path, {}).keys() for path in group):
+            left_out += group
+            continue
         tensors = [(mine[path][name], theirs[path][name]) for path in group for name in mine[path]]
         if any(ours.shape != other.shape for ours, other in tensors):
             left_out += group
         elif not all(same_values(ours, other) for ours, other in tensors):
             able.append(_unit(model, group, mine))
+    left_out += [path for path in theirs if path not in mine]
     return Units(tuple(able), tuple(left_out))
 
 
@@ -110,19 +114,19 @@ class Mixer:
     def __init__(self, stored: StoredModel, parent: StoredModel) -> None:
         self._model, self._donor = stored.load(), parent.load()
         self._judge = Judge(stored)
-        self._own = self._judge.scores(self._donor)
+        self._own = self._judge.answers(self._donor).outputs
 
     def measure(self, mixture: Mixture) -> list[dict[str, Any]]:
         """Rows of `schema.RECOVERIES`, one a metric."""
         start = time.perf_counter()
         with put_back(self._model, self._donor, mixture.modules):
-            scores = self._judge.scores(self._model)
-            values = self._judge.values(self._model, scores)
+            answers = self._judge.answers(self._model)
+            values = self._judge.values(self._model, answers)
         row = {
             "model_id": mixture.model_id,
             "parent_id": mixture.parent_id,
             "modules": list(mixture.modules),
-            "output_sqnr_db": sqnr_db(scores, self._own),
+            "output_sqnr_db": sqnr_db(answers.outputs, self._own),
             "duration_s": time.perf_counter() - start,
             "at": datetime.now(UTC),
         }
@@ -130,11 +134,11 @@ class Mixer:
 
 
 def _tensors(model: nn.Module) -> dict[str, dict[str, Any]]:
-    """Tensors by path of their module and name within it, in the model's order; scales go with what they scale."""
+    """Tensors by path of their module and name within it, in the model's order; grids go with what lies on them."""
     found: dict[str, dict[str, Any]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
         path, _, attribute = name.rpartition(".")
-        if not name.endswith(SCALE_SUFFIX):
+        if not name.endswith(GRID_SUFFIXES):
             found.setdefault(path, {})[attribute] = tensor
     return found
 

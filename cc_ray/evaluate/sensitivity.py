@@ -19,7 +19,7 @@ from cc_ray.evaluate.judge import Judge, sqnr_db
 from cc_ray.evaluate.metrics import Value
 from cc_ray.evaluate.stored_model import StoredModel
 from cc_ray.recipe import Step, canonical_json, identity
-from cc_ray.store.artifacts import is_int8
+from cc_ray.store.artifacts import is_quantized
 
 TARGETS: Final = ("include", "exclude")
 """Parameters of a step that say what it works on."""
@@ -65,8 +65,8 @@ class Bench:
         self._stored = stored
         self._model = stored.load()
         self._judge = Judge(stored)
-        self._scores = self._judge.scores(self._model)
-        self._values = self._judge.values(self._model, self._scores)
+        self._answers = self._judge.answers(self._model)
+        self._values = self._judge.values(self._model, self._answers)
 
     def measure(self, probe: Probe) -> list[dict[str, Any]]:
         """Rows of `schema.SENSITIVITY`, one a metric; without a value where the operation does not apply.
@@ -81,15 +81,15 @@ class Bench:
             found: dict[str, Any] = {"reason": str(error)}
             values: dict[str, Value] = {}
         else:
-            scores = self._judge.scores(child)
-            found = self._distances(probe.layer, child, scores)
-            values = self._judge.values(child, scores)
+            answers = self._judge.answers(child)
+            found = self._distances(probe.layer, child, answers.outputs)
+            values = self._judge.values(child, answers)
         found |= {"duration_s": time.perf_counter() - start, "at": datetime.now(UTC)}
         return [self._row(probe, name, values.get(name)) | found for name in self._values]
 
-    def _distances(self, layer: str, child: nn.Module, scores: Tensor) -> dict[str, Any]:
+    def _distances(self, layer: str, child: nn.Module, outputs: Tensor) -> dict[str, Any]:
         mine, own = (_weight(model, layer) for model in (child, self._model))
-        return {"weight_sqnr_db": sqnr_db(mine, own), "output_sqnr_db": sqnr_db(scores, self._scores)}
+        return {"weight_sqnr_db": sqnr_db(mine, own), "output_sqnr_db": sqnr_db(outputs, self._answers.outputs)}
 
     def _row(self, probe: Probe, metric: str, value: Value | None) -> dict[str, Any]:
         own = self._values[metric].value
@@ -114,4 +114,4 @@ class Bench:
 def _weight(model: nn.Module, layer: str) -> Tensor:
     """The real values of a layer's weight."""
     weight: Any = model.get_submodule(layer).weight
-    return weight.dequantize() if is_int8(weight) else weight  # type: ignore[no-any-return]
+    return weight.dequantize() if is_quantized(weight) else weight  # type: ignore[no-any-return]

@@ -14,7 +14,7 @@ from torch import nn
 
 from cc_ray.compress import Context
 from cc_ray.errors import ModelNotFoundError, UnknownMetricError
-from cc_ray.evaluate.metrics import metrics
+from cc_ray.evaluate.metrics import metrics, right_of
 from cc_ray.recipe import Recipe
 from cc_ray.store import Store, artifacts
 from cc_ray.tasks import Task, task_from_json
@@ -83,12 +83,9 @@ class StoredModel:
         """What an operation gets that works on this model as the next step of its recipe."""
         return Context(self.task, self.recipe.seed, lambda index: self.find(self.store, self._ids[index]).load())
 
-    def base_correct(self, instances: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether the base model of its recipe is right, (n,), of these instances."""
-        rows = self.store.read("predictions", keys={"step": self._ids[0]}).sort_by("instance")
-        places = np.searchsorted(rows["instance"].to_numpy(), instances)
-        found: NDArray[np.bool_] = rows["correct"].to_numpy()[places]
-        return found
+    def base_correct(self, instances: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """Whether the base model of its recipe is right, (n,), of these; None where none is right or wrong."""
+        return right_of(self.store.read("predictions", keys={"step": self._ids[0]}).sort_by("instance"), instances)
 
     @property
     def _ids(self) -> tuple[str, ...]:

@@ -11,12 +11,18 @@ from cc_ray.tasks.base import (
     tasks,
     use_threads,
 )
+from cc_ray.tasks.device import device_name, devices_used, holding, moved, repeatable
 
 __all__ = [
     "SPLITS",
     "Data",
     "Split",
     "Task",
+    "device_name",
+    "devices_used",
+    "holding",
+    "moved",
+    "repeatable",
     "splits_used",
     "task",
     "task_from_json",

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ClassVar, Final, Literal, get_args
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 import pyarrow as pa
 import torch
@@ -24,6 +25,7 @@ from cc_ray.noise import silence
 from cc_ray.recipe import identity
 from cc_ray.registry import Registry
 from cc_ray.resources import Resources
+from cc_ray.store.exported import Program
 
 # Tasks import transformers, which imports torchao.
 silence()
@@ -50,9 +52,10 @@ class Data:
     """The instances of one split, on the CPU."""
 
     inputs: Tensor
-    """Model inputs, (n, ...)."""
+    """Model inputs, (n, ...): pixels or columns as floats, tokens as int64 padded to one length."""
     labels: Tensor
-    """Index of the true class, (n,), int64."""
+    """What is right, (n, ...): in classification the index of the true class, (n,), int64; in regression the true
+    number, (n,), float; of other answers as their kind has it."""
     instances: Tensor
     """Identity of each instance within the task, (n,), int64; no identity is in two splits."""
 
@@ -61,27 +64,52 @@ class Data:
 
 
 class Task(BaseModel, ABC):
-    """A classification task. Subclasses are registered with `@task("name")` and declare their fields."""
+    """What is solved, by default classification. Subclasses are registered with `@task("name")` and declare fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     """Raise it when `build` or `train` give other weights than before: stored models of the old code stay apart."""
-    bases: ClassVar[tuple[str, ...]]
-    """Names of the base models that `build` and `train` know."""
-    class_names: ClassVar[tuple[str, ...]]
-    """What a label index means."""
+    answers: ClassVar[str] = "classes"
+    """The kind of answers that its models give: a file of `evaluate/answers/`, which says what it asks of a task."""
     resources: ClassVar[Resources] = Resources()
     """What a step of the task asks of the cluster, where neither its operation nor the search space says otherwise."""
+    repeatable: ClassVar[bool] = True
+    """Whether a GPU can compute all that its models do with the same bits each time. Where torch knows no such way, a
+    step on a GPU fails and says so; with False it goes on, and there the same seed gives other weights each time."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """See to it that what the subclass reads is seen by `splits_used`."""
+        """See to it that what the subclass reads is seen by `splits_used`, and that exported programs answer whole."""
         super().__pydantic_init_subclass__(**kwargs)
         for name, seen in _SEEN.items():
             if name in vars(cls):
                 setattr(cls, name, seen(vars(cls)[name]))
+
+    @property
+    @abstractmethod
+    def bases(self) -> tuple[str, ...]:
+        """Names of the base models that `build` and `train` know; a class variable where no field decides them."""
+
+    @property
+    @abstractmethod
+    def class_names(self) -> tuple[str, ...]:
+        """What a label index means; a class variable where no field decides it. Empty except in classification."""
+
+    @property
+    def at_once(self) -> int:
+        """How many instances its models are asked about at a time, at most; fewer where outputs are large."""
+        return 256
+
+    @classmethod
+    def example(cls, folder: Path) -> Self:
+        """A small instance that needs no network, for the conformance suite: one without fields, if not overridden.
+
+        Args:
+            folder: Empty; takes the files that the instance reads.
+        """
+        return cls()
 
     @abstractmethod
     def build(self, base: str) -> nn.Module:
@@ -89,7 +117,13 @@ class Task(BaseModel, ABC):
 
     @abstractmethod
     def train(self, base: str, seed: int) -> nn.Module:
-        """Make and train a base model on the train split only; the same seed gives the same weights."""
+        """Make and train a base model on the train split only; the same seed gives the same weights.
+
+        `training.train` works on the GPU that the step holds; a loop of your own does inside of `moved(model)`.
+
+        Returns:
+            The model, in evaluation mode, on the CPU.
+        """
 
     @abstractmethod
     def data(self, split: Split) -> Data:
@@ -104,14 +138,34 @@ class Task(BaseModel, ABC):
         """A hash over the data of all splits."""
 
     def logits(self, model: nn.Module, inputs: Tensor) -> Tensor:
-        """Unnormalised class scores, (n, classes), of any model of this task."""
+        """What any model of this task puts out, (n, ...): in classification unnormalised class scores, (n, classes)."""
         outputs = model(inputs)
         return outputs if isinstance(outputs, Tensor) else outputs.logits
+
+    def loss(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+        """What training makes small and gradients are taken of, a differentiable scalar: the mean over a batch.
+
+        Args:
+            model: Any model of this task, on the device of the batch.
+            inputs: As in `Data`, (n, ...).
+            labels: As in `Data`, (n, ...).
+
+        Returns:
+            By default the cross entropy, of class scores (n, classes) with labels (n,).
+        """
+        return nn.functional.cross_entropy(self.logits(model, inputs), labels)
 
     @property
     def task_id(self) -> str:
         """Fingerprint of the task: its name, version, fields and data. Part of every model's identity."""
-        return identity("task", self.name, self.version, self.model_dump(mode="json"), self.data_fingerprint())
+        return identity("task", self.name, self.version, self.identifying(), self.data_fingerprint())
+
+    def identifying(self) -> dict[str, Any]:
+        """The fields that make it another task, as plain data; all, if not overridden.
+
+        Where files lie makes no other task: what they hold is in the fingerprint of the data.
+        """
+        return self.model_dump(mode="json")
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `task_from_json` reads back."""
@@ -136,6 +190,15 @@ def _seen_instances(instances: Callable[[Task], pa.Table]) -> Callable[[Task], p
     return read
 
 
+def _or_program(logits: Callable[[Task, nn.Module, Tensor], Tensor]) -> Callable[[Task, nn.Module, Tensor], Tensor]:
+    # A program that a model was exported to holds all that its task does around it.
+    @wraps(logits)
+    def answered(self: Task, model: nn.Module, inputs: Tensor) -> Tensor:
+        return model(inputs) if isinstance(model, Program) else logits(self, model, inputs)
+
+    return answered
+
+
 def _unseen(fingerprint: Callable[[Task], str]) -> Callable[[Task], str]:
     # Whoever asks for the fingerprint of all data has not used it.
     @wraps(fingerprint)
@@ -155,6 +218,7 @@ _SEEN: Final[dict[str, Callable[[Any], Any]]] = {
     "data": _seen_data,
     "instances": _seen_instances,
     "data_fingerprint": _unseen,
+    "logits": _or_program,
 }
 
 

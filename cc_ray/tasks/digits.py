@@ -57,7 +57,7 @@ class Digits(Task):
         Raises:
             InvalidRecipeError: If there is no such base model.
         """
-        return train(_build(base, seed), self.data("train"), self.logits, seed=seed, **_TRAINING[base])
+        return train(_build(base, seed), self.data("train"), self.loss, seed=seed, **_TRAINING[base])
 
     def data(self, split: Split) -> Data:
         """Images of one split, (n, 1, 8, 8) in [-1, 1] where 1 is full ink, in order of identity.

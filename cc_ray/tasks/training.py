@@ -1,4 +1,4 @@
-"""Training of a classifier, shared by base models and by operations that train further."""
+"""Training, shared by base models and by operations that train further."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from cc_ray.tasks.base import Data
+from cc_ray.tasks.device import moved
 
-Logits = Callable[[nn.Module, Tensor], Tensor]
-"""Unnormalised class scores, (n, classes), of a model on inputs, (n, ...)."""
+Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""Mean loss, a differentiable scalar, of a model on inputs, (n, ...), with labels, (n, ...)."""
 Augment = Callable[[Tensor, Generator], Tensor]
 """Changed copies of one batch of inputs, of the same shape."""
 AfterEpoch = Callable[[nn.Module, int], None]
@@ -22,7 +23,7 @@ Masks = list[tuple[nn.Parameter, Tensor]]
 def train(
     model: nn.Module,
     data: Data,
-    logits: Logits,
+    loss: Loss,
     *,
     epochs: int,
     learning_rate: float,
@@ -30,48 +31,62 @@ def train(
     seed: int = 0,
     keep_zeros: bool = False,
     weight_decay: float = 0.01,
+    warm_up: float = 0.3,
+    largest_gradient: float | None = None,
+    bfloat16: bool = False,
     augment: Augment | None = None,
     after_epoch: AfterEpoch | None = None,
 ) -> nn.Module:
-    """Train with AdamW on cross entropy; the learning rate rises and falls once (one cycle).
+    """Train with AdamW; the learning rate rises and falls once (one cycle).
 
-    The same seed gives the same weights. Torch's global random state is left as it was found.
+    The same seed gives the same weights on the same device, which is the step's. Torch's global random state is left as
+    it was found.
 
     Args:
-        model: Trained in place, on the CPU.
+        model: Trained in place; on the CPU before and afterwards.
         data: What it is trained on.
-        logits: How class scores come from the model, such as `Task.logits`.
+        loss: What is made small, such as `Task.loss`.
         epochs: Passes over the data; 0 changes nothing.
         learning_rate: The highest of the cycle.
         batch_size: Instances a step; a last smaller batch is left out where a full one exists.
         seed: Seeds the order of instances, augmentation and dropout.
         keep_zeros: Weights (tensors of two or more axes) that are exactly zero stay zero, so pruning survives.
         weight_decay: Share of a weight that is taken off it per unit of learning rate.
+        warm_up: Share of the steps in which the learning rate rises, in [0, 1).
+        largest_gradient: L2 norm over all gradients of a step; longer ones are shortened to it. None leaves them.
+        bfloat16: Matrix products and convolutions are computed in bfloat16 where torch's autocast has them so, on a GPU
+            and on a CPU; weights, gradients and the optimizer's state stay as they are.
         augment: Changes each batch before the model sees it.
-        after_epoch: Called after each epoch; leaves the model and torch's random state as they are.
+        after_epoch: Called after each epoch with the model on the device; leaves it and torch's random state as they
+            are.
 
     Returns:
         The same model, in evaluation mode.
     """
     if epochs == 0:
         return model.eval()
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, _steps(data, epochs, batch_size))
-    masks = _zero_masks(parameters) if keep_zeros else []
-    model.train()
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with moved(model) as device, torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
+        steps = _steps(data, epochs, batch_size)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps, pct_start=warm_up)
+        masks = _zero_masks(parameters) if keep_zeros else []
+        model.train()
         for epoch, batches in enumerate(_epochs(data, epochs, batch_size, seed, augment), start=1):
             for inputs, labels in batches:
                 optimizer.zero_grad()
-                torch.autograd.backward(nn.functional.cross_entropy(logits(model, inputs), labels))
+                with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                    missed = loss(model, inputs.to(device), labels.to(device))
+                torch.autograd.backward(missed)
+                if largest_gradient is not None:
+                    nn.utils.clip_grad_norm_(parameters, largest_gradient)
                 optimizer.step()
                 schedule.step()
                 _apply(masks)
             if after_epoch:
                 after_epoch(model, epoch)
-    optimizer.zero_grad()
+        optimizer.zero_grad()
     return model.eval()
 
 

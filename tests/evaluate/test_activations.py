@@ -5,7 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from cc_ray.evaluate.activations import MAX_CHANNELS, SAMPLE_SIZE, activations, isolated, record, reduced, sample
+from cc_ray.evaluate.activations import (
+    MAX_CHANNELS,
+    SAMPLE_SIZE,
+    activations,
+    isolated,
+    of_instances,
+    record,
+    reduced,
+    sample,
+)
 from cc_ray.schema import ACTIVATIONS
 from cc_ray.store.tables import conform
 from cc_ray.tasks.digits import Digits
@@ -109,3 +118,12 @@ def test_modules_of_another_shape_have_no_error_of_their_own() -> None:
     rows = list(activations(Tiny(), child, Tiny().data("evaluation"), parent))
 
     assert [row["isolated_sqnr_db"] for row in rows] == [None, None]
+
+
+def test_outputs_are_brought_to_their_instances() -> None:
+    once, behind_each_other = torch.arange(6.0).reshape(1, 2, 3), torch.arange(12.0).reshape(4, 3)
+
+    assert torch.equal(of_instances(once, 2), once.repeat(2, 1, 1))  # type: ignore[arg-type]
+    assert torch.equal(of_instances(behind_each_other, 2), behind_each_other.reshape(2, 2, 3))  # type: ignore[arg-type]
+    assert of_instances(behind_each_other, 3) is None
+    assert of_instances(torch.tensor(1.0), 2) is None

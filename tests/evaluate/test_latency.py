@@ -48,19 +48,21 @@ def test_intervals_tell_noise_between_rounds() -> None:
 
 
 def test_the_plan_follows_the_budget_within_its_bounds() -> None:
-    assert latency._plan(0.6, pair_ms=2.0) == (30, 10)
-    assert latency._plan(0.6, pair_ms=10_000.0) == (10, 1)
-    assert latency._plan(60.0, pair_ms=0.001) == (30, 50)
+    assert latency._plan(0.6, pass_ms=2.0) == (30, 10)
+    assert latency._plan(0.6, pass_ms=10_000.0) == (10, 1)
+    rounds, repeats = latency._plan(60.0, pass_ms=0.001)
+    assert rounds == 30 and supports(rounds * repeats, 0.99)
 
 
-def test_both_models_are_timed_equally_often_and_settings_are_given_back() -> None:
+def test_both_models_are_timed_in_every_round_and_settings_are_given_back() -> None:
     model = Tiny().build("identity")
     before = torch.get_num_threads(), gc.isenabled(), torch.is_grad_enabled()
 
     timing = time_beside(Tiny(), model, Tiny().build("identity"), budget_s=0.01)
 
-    assert timing.model_ms.shape == timing.base_ms.shape
-    assert (timing.model_ms > 0).all()
+    (rounds, passes), (base_rounds, base_passes) = timing.model_ms.shape, timing.base_ms.shape
+    assert rounds == base_rounds and 1 <= base_passes <= passes
+    assert (timing.model_ms > 0).all() and (timing.base_ms > 0).all()
     assert (torch.get_num_threads(), gc.isenabled(), torch.is_grad_enabled()) == before
 
 

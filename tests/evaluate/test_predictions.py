@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from cc_ray.evaluate.predictions import BATCH_SIZE, Predictions, predict
+from cc_ray.evaluate.answers import BATCH_SIZE
+from cc_ray.evaluate.answers.classes import Classes
+from cc_ray.evaluate.predictions import predict
 from cc_ray.schema import PREDICTIONS
 from cc_ray.store.tables import conform
 from cc_ray.tasks import Data
@@ -15,7 +17,7 @@ from tests.evaluate.tiny import Tiny
 def one(probabilities: list[float], label: int) -> dict[str, object]:
     with np.errstate(divide="ignore"):
         logs = np.log(np.array([probabilities]))
-    table = Predictions(np.array([5]), np.array([label]), logs).table("m")
+    table = Classes(np.array([5]), np.array([label]), logs).table("m")
     rows: list[dict[str, object]] = conform(PREDICTIONS, table).to_pylist()
     return rows[0]
 

@@ -1,15 +1,49 @@
 """What every task keeps to, whoever wrote it: runs over all that is registered, entry points included."""
 
+import json
 from itertools import combinations
 
 import pytest
+import torch
 
-from cc_ray.tasks import SPLITS, Split, Task, splits_used, tasks
+from cc_ray.schema import INSTANCES
+from cc_ray.tasks import SPLITS, Split, Task, splits_used, task_from_json, tasks
 
 
-@pytest.fixture(params=[name for name, _ in tasks.items()])
-def task(request: pytest.FixtureRequest) -> Task:
-    return tasks[request.param]()
+@pytest.fixture(params=[name for name, _ in tasks.items()], scope="module")
+def task(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Task:
+    return tasks[request.param].example(tmp_path_factory.mktemp(request.param))
+
+
+def test_a_base_model_answers(task: Task) -> None:
+    data = task.data("calibration")
+    inputs, labels = data.inputs[:4], data.labels[:4]
+    for base in task.bases:
+        model = task.build(base)
+
+        loss = task.loss(model, inputs, labels)
+        torch.autograd.backward(loss)
+
+        assert not model.training
+        assert loss.shape == ()
+        assert torch.isfinite(loss)
+        assert any(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_it_is_the_same_once_written_and_read(task: Task) -> None:
+    again = task_from_json(json.loads(json.dumps(task.to_json())))
+
+    assert again == task
+    assert again.task_id == task.task_id
+
+
+def test_instances_are_those_of_the_evaluation_split(task: Task) -> None:
+    rows = task.instances()
+
+    assert rows["instance"].to_pylist() == task.data("evaluation").instances.tolist()
+    assert set(rows["task_id"].to_pylist()) == {task.task_id}
+    assert all(rows["payload"].to_pylist())
+    assert rows.schema == INSTANCES.schema
 
 
 @pytest.mark.parametrize(("left", "right"), list(combinations(SPLITS, 2)))

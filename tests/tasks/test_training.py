@@ -6,9 +6,8 @@ from cc_ray.tasks import Data
 from cc_ray.tasks.training import train
 
 
-def logits(model: nn.Module, inputs: Tensor) -> Tensor:
-    scores: Tensor = model(inputs)
-    return scores
+def loss(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(model(inputs), labels)
 
 
 def halves(count: int = 70) -> Data:
@@ -30,16 +29,16 @@ def same(left: nn.Module, right: nn.Module) -> bool:
 def test_training_learns_and_leaves_the_model_in_evaluation_mode() -> None:
     data = halves()
 
-    model = train(network(), data, logits, epochs=30, learning_rate=0.05, batch_size=16)
+    model = train(network(), data, loss, epochs=30, learning_rate=0.05, batch_size=16)
 
     assert not model.training
-    assert (logits(model, data.inputs).argmax(1) == data.labels).float().mean() > 0.95
+    assert (model(data.inputs).argmax(1) == data.labels).float().mean() > 0.95
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     first, second, other = (
-        train(network(), halves(), logits, epochs=2, learning_rate=0.05, seed=seed) for seed in (0, 0, 1)
+        train(network(), halves(), loss, epochs=2, learning_rate=0.05, seed=seed) for seed in (0, 0, 1)
     )
 
     assert same(first, second)
@@ -49,18 +48,18 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
 def test_the_global_random_state_is_left_alone() -> None:
     before = torch.get_rng_state()
 
-    train(network(), halves(), logits, epochs=1, learning_rate=0.05, seed=7)
+    train(network(), halves(), loss, epochs=1, learning_rate=0.05, seed=7)
 
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_no_epochs_change_nothing() -> None:
-    assert same(train(network(), halves(), logits, epochs=0, learning_rate=0.05), network())
+    assert same(train(network(), halves(), loss, epochs=0, learning_rate=0.05), network())
 
 
 @pytest.mark.parametrize("batch_size", [7, 64, 1000])
 def test_any_batch_size_works(batch_size: int) -> None:
-    model = train(network(), halves(), logits, epochs=1, learning_rate=0.05, batch_size=batch_size)
+    model = train(network(), halves(), loss, epochs=1, learning_rate=0.05, batch_size=batch_size)
 
     assert not same(model, network())
 
@@ -71,7 +70,7 @@ def test_keep_zeros_keeps_the_zeros_of_weights_and_trains_the_rest() -> None:
     with torch.no_grad():
         weight[:, ::2] = 0
 
-    train(model, halves(), logits, epochs=3, learning_rate=0.05, keep_zeros=True)
+    train(model, halves(), loss, epochs=3, learning_rate=0.05, keep_zeros=True)
 
     assert torch.all(weight[:, ::2] == 0)
     assert torch.all(weight[:, 1::2] != 0)
@@ -80,7 +79,7 @@ def test_keep_zeros_keeps_the_zeros_of_weights_and_trains_the_rest() -> None:
 def test_keep_zeros_lets_biases_move_away_from_zero() -> None:
     model = network()
 
-    train(model, halves(), logits, epochs=3, learning_rate=0.05, keep_zeros=True)
+    train(model, halves(), loss, epochs=3, learning_rate=0.05, keep_zeros=True)
 
     assert torch.all(model.get_parameter("1.bias") != 0)
 
@@ -91,7 +90,7 @@ def test_without_keep_zeros_pruned_weights_grow_back() -> None:
     with torch.no_grad():
         weight[:, ::2] = 0
 
-    train(model, halves(), logits, epochs=3, learning_rate=0.05)
+    train(model, halves(), loss, epochs=3, learning_rate=0.05)
 
     assert torch.count_nonzero(weight[:, ::2]) > 0
 
@@ -100,7 +99,7 @@ def test_frozen_parameters_stay_as_they_are() -> None:
     model = network()
     model.get_parameter("0.weight").requires_grad_(False)
 
-    train(model, halves(), logits, epochs=1, learning_rate=0.05)
+    train(model, halves(), loss, epochs=1, learning_rate=0.05)
 
     assert torch.equal(model.get_parameter("0.weight"), network().get_parameter("0.weight"))
 
@@ -112,6 +111,6 @@ def test_augmentation_sees_every_batch() -> None:
         seen.append(len(inputs))
         return inputs
 
-    train(network(), halves(), logits, epochs=2, learning_rate=0.05, batch_size=32, augment=augment)
+    train(network(), halves(), loss, epochs=2, learning_rate=0.05, batch_size=32, augment=augment)
 
     assert seen == [32, 32, 32, 32]

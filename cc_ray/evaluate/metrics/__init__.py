@@ -7,7 +7,8 @@ from cc_ray.evaluate.metrics.base import (
     Value,
     metric,
     metrics,
+    right_of,
     rows,
 )
 
-__all__ = ["Measurement", "Metric", "MetricDefinition", "Value", "metric", "metrics", "rows"]
+__all__ = ["Measurement", "Metric", "MetricDefinition", "Value", "metric", "metrics", "right_of", "rows"]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from cc_ray.evaluate.answers.classes import Classes
 from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, metric, on_slices
 
 
@@ -25,6 +26,7 @@ from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, m
         max=1.0,
         primary=True,
     ),
+    answers=(Classes,),
     of_answers=True,
 )
 def accuracy(measurement: Measurement) -> Iterable[Value]:

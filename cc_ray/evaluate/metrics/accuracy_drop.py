@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cc_ray.evaluate.answers.classes import Classes
 from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, metric, on_slices
 
 _NORMAL_95: Final = 1.959963984540054
@@ -29,6 +30,7 @@ _NORMAL_95: Final = 1.959963984540054
         min=-1.0,
         max=1.0,
     ),
+    answers=(Classes,),
 )
 def accuracy_drop(measurement: Measurement) -> Iterable[Value]:
     """Share of instances lost less share gained, over all instances and in each slice."""

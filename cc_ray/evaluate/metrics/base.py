@@ -1,23 +1,27 @@
 """What a metric is: a definition, what it is taken from, and a function that gives its values.
 
-A metric is taken from a `Measurement` (a model, its predictions and its layers), from a `Timing` or from a
-`BatchTiming`. Register one with `@metric("name", Measurement, definition)`, one a file.
+A metric is taken from a `Measurement` (a model, its predictions and its layers), from a `Timing`, a `BatchTiming` or
+`GpuMemory`. Register one with `@metric("name", Measurement, definition)`, one a file.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Generic, Literal, TypeVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.stats import t
 from torch import Tensor, nn
 
 from cc_ray.errors import UnknownMetricError
-from cc_ray.evaluate.latency import DEVICE, BatchTiming, Interval, Timing
+from cc_ray.evaluate.answers import Answers
+from cc_ray.evaluate.gpu_memory import GpuMemory
+from cc_ray.evaluate.latency import BatchTiming, Interval, Timing
 from cc_ray.evaluate.layers import Layer
-from cc_ray.evaluate.predictions import Predictions
 from cc_ray.registry import Registry
 from cc_ray.tasks import Task
 
@@ -60,9 +64,9 @@ class Value:
     device: str = ""
 
     @classmethod
-    def timed(cls, interval: Interval) -> Value:
-        """A value that was timed on this machine."""
-        return cls(interval.value, interval.low, interval.high, interval.n, device=DEVICE)
+    def timed(cls, interval: Interval, device: str) -> Value:
+        """A value that was timed on a device of this machine."""
+        return cls(interval.value, interval.low, interval.high, interval.n, device=device)
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,8 @@ class Measurement:
     """In evaluation mode, on the CPU; metrics leave it as it is."""
     inputs: Tensor
     """One evaluation instance, (1, ...)."""
-    predictions: Predictions
-    """Its answers on the evaluation split."""
+    predictions: Any
+    """Its answers on the evaluation split, of the kind that the metric says it is taken from."""
     slices: Mapping[str, NDArray[np.bool_]]
     """Which evaluation instances belong to a slice, (n,), by name of the slice; "all" comes first."""
     layers: tuple[Layer, ...]
@@ -83,7 +87,7 @@ class Measurement:
     artifact_size: int
     """Bytes of the saved model."""
     base_correct: NDArray[np.bool_] | None = None
-    """Whether its base model is right, (n,); None for a base model."""
+    """Whether its base model is right, (n,); None for a base model, and where answers are not right or wrong."""
 
     @property
     def parameters(self) -> int:
@@ -91,7 +95,7 @@ class Measurement:
         return sum(layer.parameters for layer in self.layers)
 
 
-Subject = TypeVar("Subject", Measurement, Timing, BatchTiming)
+Subject = TypeVar("Subject", Measurement, Timing, BatchTiming, GpuMemory)
 
 
 @dataclass(frozen=True)
@@ -103,15 +107,32 @@ class Metric(Generic[Subject]):
     """What it is taken from."""
     values: Callable[[Subject], Iterable[Value]]
     """Its value on each slice; none where the subject cannot give one."""
+    answers: tuple[type[Answers], ...] = (Answers,)
+    """Kinds of answers that it can be taken from, where it is taken from a `Measurement`."""
     of_answers: bool = False
     """It looks at nothing but a model's own answers, so that any part of the instances gives a value."""
+
+    def fits(self, kind: type[Answers]) -> bool:
+        """Whether it can be taken from models that give this kind of answers."""
+        return issubclass(kind, self.answers)
+
+    def takes(self, subject: object) -> bool:
+        """Whether it can be taken from a subject."""
+        return isinstance(subject, self.subject) and (
+            not isinstance(subject, Measurement) or self.fits(type(subject.predictions))
+        )
 
 
 metrics: Final[Registry[Metric[Any]]] = Registry("cc_ray.evaluate.metrics", "cc_ray.metrics", UnknownMetricError)
 
 
 def metric(
-    name: str, subject: type[Subject], definition: MetricDefinition, *, of_answers: bool = False
+    name: str,
+    subject: type[Subject],
+    definition: MetricDefinition,
+    *,
+    answers: tuple[type[Answers], ...] = (Answers,),
+    of_answers: bool = False,
 ) -> Callable[[Callable[[Subject], Iterable[Value]]], Callable[[Subject], Iterable[Value]]]:
     """Register a function as a metric.
 
@@ -119,11 +140,12 @@ def metric(
         name: The metric's name, with its unit where it has one: `latency_p50_ms`.
         subject: What the function takes.
         definition: What the metric means.
+        answers: Kinds of answers that it can be taken from; a task whose models give others goes without it.
         of_answers: It looks at nothing but a model's own answers.
     """
 
     def add(values: Callable[[Subject], Iterable[Value]]) -> Callable[[Subject], Iterable[Value]]:
-        metrics.register(name)(Metric(definition, subject, values, of_answers))
+        metrics.register(name)(Metric(definition, subject, values, answers, of_answers))
         return values
 
     return add
@@ -136,11 +158,33 @@ def on_slices(measurement: Measurement, value: Callable[[NDArray[np.bool_]], Val
             yield replace(value(chosen), split="evaluation", slice=name)
 
 
-def rows(subject: Measurement | Timing | BatchTiming, model_id: str) -> list[dict[str, Any]]:
+def rows(subject: Measurement | Timing | BatchTiming | GpuMemory, model_id: str) -> list[dict[str, Any]]:
     """Rows of `schema.METRICS`: the values of all metrics that are taken from this kind of subject."""
     return [
         {"model_id": model_id, "metric": name, **asdict(value)}
         for name, held in metrics.items()
-        if isinstance(subject, held.subject)
+        if held.takes(subject)
         for value in held.values(subject)
     ]
+
+
+def right_of(rows: pa.Table, instances: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """Whether the answer to each instance is right, (n,); None where answers are not right or wrong.
+
+    Args:
+        rows: Columns `instance` and `correct` of a model's predictions, in order of instance.
+        instances: Identities, (n,).
+    """
+    if rows["correct"].null_count:
+        return None
+    found: NDArray[np.bool_] = rows["correct"].to_numpy()[np.searchsorted(rows["instance"].to_numpy(), instances)]
+    return found
+
+
+def mean_on(values: NDArray[np.float64]) -> Value:
+    """A mean with Student's 95 % interval; without one where there are fewer than two values, (n,)."""
+    mean = float(values.mean())
+    if values.size < 2:
+        return Value(mean, n=values.size)
+    reach = float(t.ppf(0.975, values.size - 1) * values.std(ddof=1) / math.sqrt(values.size))
+    return Value(mean, mean - reach, mean + reach, values.size)

@@ -13,7 +13,10 @@ from cc_ray.evaluate.metrics.base import MetricDefinition, Value, metric
     Timing,
     MetricDefinition(
         label="Latency p50",
-        meaning="Median time of one instance's forward pass on one thread, with a bootstrap 95 % interval over rounds.",
+        meaning=(
+            "Median time of one instance's forward pass on one thread or the step's GPU, with a bootstrap 95 % "
+            "interval over rounds."
+        ),
         direction="lower",
         format="ms",
         unit="ms",
@@ -24,4 +27,4 @@ def latency_p50_ms(timing: Timing) -> Iterable[Value]:
     """Median time; none where the passes are too few to bound it."""
     interval = timing.percentile_ms(0.5)
     if interval is not None:
-        yield Value.timed(interval)
+        yield Value.timed(interval, timing.device)

@@ -14,8 +14,8 @@ from cc_ray.evaluate.metrics.base import MetricDefinition, Value, metric
     MetricDefinition(
         label="Latency p90",
         meaning=(
-            "Time that 90 % of one instance's forward passes on one thread stay below, with a bootstrap 95 % interval "
-            "over rounds; absent where there were too few passes."
+            "Time that 90 % of one instance's forward passes on one thread or the step's GPU stay below, with a "
+            "bootstrap 95 % interval over rounds; absent where there were too few passes."
         ),
         direction="lower",
         format="ms",
@@ -26,4 +26,4 @@ def latency_p90_ms(timing: Timing) -> Iterable[Value]:
     """90th percentile; none where the passes are too few to bound it."""
     interval = timing.percentile_ms(0.9)
     if interval is not None:
-        yield Value.timed(interval)
+        yield Value.timed(interval, timing.device)

@@ -14,8 +14,8 @@ from cc_ray.evaluate.metrics.base import MetricDefinition, Value, metric
     MetricDefinition(
         label="Latency p99",
         meaning=(
-            "Time that 99 % of one instance's forward passes on one thread stay below, with a bootstrap 95 % interval "
-            "over rounds; absent where there were too few passes."
+            "Time that 99 % of one instance's forward passes on one thread or the step's GPU stay below, with a "
+            "bootstrap 95 % interval over rounds; absent where there were too few passes."
         ),
         direction="lower",
         format="ms",
@@ -26,4 +26,4 @@ def latency_p99_ms(timing: Timing) -> Iterable[Value]:
     """99th percentile; none where the passes are too few to bound it."""
     interval = timing.percentile_ms(0.99)
     if interval is not None:
-        yield Value.timed(interval)
+        yield Value.timed(interval, timing.device)

@@ -18,5 +18,6 @@ from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, m
     ),
 )
 def num_nonzero_parameters(measurement: Measurement) -> Iterable[Value]:
-    """Number of parameters that are not zero."""
-    yield Value(float(sum(layer.parameters - layer.zeros for layer in measurement.layers)))
+    """Number of parameters that are not zero; of an exported program it is not known."""
+    if measurement.parameters:
+        yield Value(float(sum(layer.parameters - layer.zeros for layer in measurement.layers)))

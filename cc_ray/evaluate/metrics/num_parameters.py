@@ -18,5 +18,6 @@ from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, m
     ),
 )
 def num_parameters(measurement: Measurement) -> Iterable[Value]:
-    """Number of parameters."""
-    yield Value(float(measurement.parameters))
+    """Number of parameters; an exported program has none that could be counted."""
+    if measurement.parameters:
+        yield Value(float(measurement.parameters))

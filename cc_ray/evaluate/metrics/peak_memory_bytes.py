@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper
 from torch.utils._pytree import tree_leaves
 
 from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, metric
+from cc_ray.store.exported import Program
 
 
 @metric(
@@ -34,7 +35,9 @@ from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, m
     ),
 )
 def peak_memory_bytes(measurement: Measurement) -> Iterable[Value]:
-    """Weights, input and live results, at their largest."""
+    """Weights, input and live results, at their largest; torch does not see those of an exported program."""
+    if isinstance(measurement.model, Program):
+        return
     # A copy: the instance may be a view of all of them.
     model, inputs = measurement.model, measurement.inputs.clone()
     watch = Watch()

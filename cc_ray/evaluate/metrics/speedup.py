@@ -23,4 +23,4 @@ from cc_ray.evaluate.metrics.base import MetricDefinition, Value, metric
 )
 def speedup(timing: Timing) -> Iterable[Value]:
     """Ratio of medians."""
-    yield Value.timed(timing.speedup())
+    yield Value.timed(timing.speedup(), timing.device)

@@ -14,8 +14,9 @@ from cc_ray.evaluate.metrics.base import MetricDefinition, Value, metric
     MetricDefinition(
         label="Throughput",
         meaning=(
-            "Instances that one thread answers in a second, in batches of 64 or of the whole evaluation split where it "
-            "is smaller: batch size / median time, with a bootstrap 95 % interval over rounds."
+            "Instances that one thread or the step's GPU answers in a second, in batches of 64 or of the whole "
+            "evaluation split where it is smaller: batch size / median time, with a bootstrap 95 % interval over "
+            "rounds."
         ),
         direction="higher",
         format="count",
@@ -24,4 +25,4 @@ from cc_ray.evaluate.metrics.base import MetricDefinition, Value, metric
 )
 def throughput_per_s(timing: BatchTiming) -> Iterable[Value]:
     """Instances a second."""
-    yield Value.timed(timing.throughput_per_s())
+    yield Value.timed(timing.throughput_per_s(), timing.device)

@@ -1,0 +1,44 @@
+"""Exact match: how often a text equals an accepted answer.
+
+Source: Rajpurkar et al., 2016, "SQuAD: 100,000+ Questions for Machine Comprehension of Text"; Wilson, 1927, "Probable
+Inference, the Law of Succession, and Statistical Inference" (interval).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from cc_ray.evaluate.answers.texts import Texts
+from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, metric, on_slices
+
+
+@metric(
+    "exact_match",
+    Measurement,
+    MetricDefinition(
+        label="Exact match",
+        meaning=(
+            "Share of texts that equal an accepted answer, both without case, punctuation and English articles; "
+            "Wilson's 95 % interval."
+        ),
+        direction="higher",
+        format="percent",
+        max=1.0,
+        primary=True,
+    ),
+    answers=(Texts,),
+    of_answers=True,
+)
+def exact_match(measurement: Measurement) -> Iterable[Value]:
+    """Share of right texts, over all instances and in each slice."""
+
+    def value(chosen: NDArray[np.bool_]) -> Value:
+        correct = measurement.predictions.correct[chosen]
+        interval = binomtest(int(correct.sum()), correct.size).proportion_ci(method="wilson")
+        return Value(float(correct.mean()), float(interval.low), float(interval.high), correct.size)
+
+    return on_slices(measurement, value)

@@ -1,0 +1,1 @@
+"""Architectures that tasks can name as factories, one family a file."""
