@@ -41,7 +41,8 @@ _PACKAGES: Final = ("cc_ray", "search_spaces")
 _CODE: Final = (".py", ".sql")
 _SUBMITTED: Final = "submitted"
 """Folder of the user's file within what is sent: beside the packages it could hide a library of its name."""
-_ADDRESSES: Final = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+TOKEN: Final = "CC_RAY_JOBS_TOKEN"
+ADDRESSES: Final = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Where Ray finds the address of a job server, in this order."""
 _SET_TOKEN: Final = (
     "set RAY_AUTH_MODE=token, and give the cluster's token in RAY_AUTH_TOKEN, in the file that RAY_AUTH_TOKEN_PATH "
@@ -134,7 +135,8 @@ class Submission:
 class JobServer:
     """The job server of a cluster.
 
-    Tokens are Ray's: `RAY_AUTH_MODE=token` with `RAY_AUTH_TOKEN`, `RAY_AUTH_TOKEN_PATH` or `~/.ray/auth_token`.
+    Tokens are Ray's: `RAY_AUTH_MODE=token` with `RAY_AUTH_TOKEN`, `RAY_AUTH_TOKEN_PATH` or `~/.ray/auth_token`. Whoever
+    belongs to another Ray, of which these are, gives that of the server in `CC_RAY_JOBS_TOKEN`.
 
     Args:
         address: Such as `http://HEAD:8265`; None takes what Ray's environment variables name.
@@ -171,8 +173,22 @@ class JobServer:
             plan(asked, None)
         study = asked.name
         package = pack(space)
-        digest = hashlib.sha256(package).hexdigest()[:16]
         command = entrypoint(space, store, retry_failed=retry_failed)
+        return self.start(study, store, command, package)
+
+    def start(self, study: str, store: str, command: str, package: bytes) -> Submission:
+        """Run a command as the job of a study, or join the one that is under way.
+
+        Args:
+            study: The study.
+            store: Where its models go, as every node has it.
+            command: One command of a shell.
+            package: What `pack` gives.
+
+        Raises:
+            JobError: If the server does not take the job.
+        """
+        digest = hashlib.sha256(package).hexdigest()[:16]
         job, joined = self._started(study, store, command, package, digest)
         return Submission(job, joined, (job.package, job.entrypoint) == (digest, command))
 
@@ -254,6 +270,10 @@ class JobServer:
             time.sleep(_RETRY_S)
         return job
 
+    def ask_to_stop(self, job_id: str) -> None:
+        """As `stop`, without waiting for the end."""
+        self._client.stop_job(job_id)
+
     def _started(self, study: str, store: str, command: str, package: bytes, digest: str) -> tuple[Job, bool]:
         """The job of a study that is under way, else a new one; and whether it was there."""
         name = _identity(study, store)
@@ -288,11 +308,11 @@ class JobServer:
             position = log.take(position, text)
 
 
-def pack(space: str) -> bytes:
+def pack(space: str = "") -> bytes:
     """Zip the code that a job needs; the same code gives the same bytes.
 
     Args:
-        space: A search space's name, or the path of its file.
+        space: A search space's name, or the path of its file; empty for one that the command itself makes.
 
     Raises:
         JobError: If it is larger than `PACKAGE_LIMIT`.
@@ -340,7 +360,7 @@ class _Client(JobSubmissionClient):  # type: ignore[misc]
         _silence()
         try:
             with _only_address(url):
-                super().__init__(url)
+                super().__init__(url, headers=_own_token())
         except AuthenticationError as error:
             raise JobServerError(f"no token for the job server at {shown}: {_SET_TOKEN}.") from error
         except (OSError, RuntimeError, ValueError, KeyError) as error:
@@ -378,11 +398,17 @@ class _Log:
         return end
 
 
+def _own_token() -> dict[str, str] | None:
+    """A header with the job server's token where it is not that of the Ray which this process belongs to."""
+    token = os.environ.get(TOKEN)
+    return {"Authorization": f"Bearer {token}"} if token else None
+
+
 def _http_address(address: str | None) -> str:
-    found = next(filter(None, [address, *map(os.environ.get, _ADDRESSES)]), "")
+    found = next(filter(None, [address, *map(os.environ.get, ADDRESSES)]), "")
     if urlsplit(found).scheme not in ("http", "https") or not urlsplit(found).hostname:
         what = f"'{found}' is no address of a job server" if found else "no job server is named"
-        raise JobServerError(f"{what}: give --address http://HEAD:8265, or set {_ADDRESSES[0]} to that.")
+        raise JobServerError(f"{what}: give --address http://HEAD:8265, or set {ADDRESSES[0]} to that.")
     return found.rstrip("/")
 
 
@@ -394,7 +420,7 @@ def _without_password(url: str) -> str:
 @contextmanager
 def _only_address(url: str) -> Iterator[None]:
     """Let Ray take this address: its environment variables would win over the one that is given."""
-    name = _ADDRESSES[0]
+    name = ADDRESSES[0]
     before = os.environ.get(name)
     os.environ[name] = url
     try:
@@ -467,6 +493,8 @@ def _as_file(package: bytes) -> Iterator[str]:
 def _job(details: JobDetails) -> Job:
     metadata = details.metadata or {}
     state = _STATES[details.status.value]
+    if state == "failed" and details.driver_exit_code == _STOPPED_CODE:
+        state = "stopped"  # Somebody asked the study itself.
     return Job(
         job_id=details.submission_id,
         state=state,

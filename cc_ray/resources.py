@@ -17,7 +17,9 @@ class Resources:
     cpus: float = 1.0
     """Processors; 0 for work that waits."""
     gpus: float = 0.0
-    """Graphics processors; a fraction lets several steps share one, each in its share of the memory."""
+    """Graphics processors; a fraction lets several steps share one, each in its share of the memory; of several a step
+    uses the first. A model's identity does not depend on it: weights trained on a GPU differ a little from those that a
+    CPU trains, and of two the first to publish wins."""
     memory_bytes: int = 0
     """Main memory that is kept for it; 0 keeps none."""
     custom: Mapping[str, float] = field(default_factory=dict)

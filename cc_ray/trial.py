@@ -5,8 +5,10 @@ model is in the store is not run again, whichever recipe or study made it. Any n
 store: of two that make the same model the first to publish wins, the other's rows are discarded, and both are right.
 
 Timing must not be disturbed. Two lock files per machine see to it: whoever makes models holds `work` together with
-others, whoever times one holds it alone; both first pass `gate`, so that a stream of steps cannot keep timing out.
-The kernel frees the locks of a process that dies.
+others, whoever times one holds it alone, if only for the passes. All who time hold `gate` together, from before they
+wait until they are done, and nobody begins to make a model meanwhile: a stream of steps cannot keep timing out, and
+timings that wait together follow each other while the machine is quiet. The kernel frees the locks of a process that
+dies.
 """
 
 from __future__ import annotations
@@ -20,13 +22,15 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from cc_ray.compress import Context, Finding, apply_step
+import pyarrow as pa
+
+from cc_ray.compress import Context, Finding, apply_step, operation_of
 from cc_ray.errors import (
     CcRayError,
     ModelNotFoundError,
@@ -35,14 +39,29 @@ from cc_ray.errors import (
     TrialFailedError,
 )
 from cc_ray.evaluate import Examiner, measure, measure_latency, metric_definitions
-from cc_ray.evaluate.predictions import Predictions, with_divergences
+from cc_ray.evaluate.answers import Answers, kind_of
+from cc_ray.evaluate.recorder import Alongside, Recorder
+from cc_ray.printing import Printed, heard, traced
 from cc_ray.recipe import Recipe, canonical_json, step_name, trial_id
 from cc_ray.reports import Listener
 from cc_ray.resources import Resources
 from cc_ray.store import Store, artifacts
+from cc_ray.store.growing import Growing
 from cc_ray.store.layout import Draft
+from cc_ray.store.tables import Rows
 from cc_ray.store.weights import read_weights
-from cc_ray.tasks import SPLITS, Data, Split, Task, splits_used, task_from_json, use_threads
+from cc_ray.tasks import (
+    SPLITS,
+    Data,
+    Split,
+    Task,
+    devices_used,
+    holding,
+    repeatable,
+    splits_used,
+    task_from_json,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -111,7 +130,7 @@ def ensure_task(store: Store, task: Task) -> None:
         "splits": canonical_json(_splits(task)),
         "created_at": datetime.now(UTC),
     }
-    rows = {"tasks": [row], "instances": task.instances(), "metric_definitions": metric_definitions()}
+    rows = {"tasks": [row], "instances": task.instances(), "metric_definitions": metric_definitions(task)}
     store.publish("task", task.task_id, rows)
 
 
@@ -133,7 +152,7 @@ def run_step(
         recipe: Canonical.
         index: Number of steps from the base model; 0 trains the base model.
         study_id: The study that asks; empty outside a study.
-        held: What is kept for it; it uses as many threads as whole CPUs.
+        held: What is kept for it; it uses as many threads as whole CPUs, and a GPU where one is held.
         listener: Hears what the model is worth meanwhile, and may end the step; nothing of it is published then.
 
     Raises:
@@ -155,7 +174,7 @@ def run_latency(
         recipe: Canonical.
         index: Number of steps from the base model.
         study_id: The study that asks; empty outside a study.
-        held: What is kept for it; models are timed on one thread.
+        held: What is kept for it; models are timed on one thread, or on a GPU where one is held.
 
     Raises:
         TrialFailedError: If timing raises.
@@ -203,62 +222,100 @@ class _Job:
     def execute(self, work: Callable[[], bool], threads: int = 1) -> StepResult:
         use_threads(max(1, threads))
         started_at, start = datetime.now(UTC), time.perf_counter()
-        try:
-            published = work()
-        except StoppedEarlyError as error:
-            self._record("stopped", started_at, time.perf_counter() - start, error.reason)
-            raise
-        except StoreUnavailableError:
-            # No fault of the recipe, and there is nowhere to write it down.
-            raise
-        except Exception as error:  # An operation may raise anything: it fails this step, and the tables say why.
-            self._record("failed", started_at, time.perf_counter() - start, _one_line(error))
-            raise self._failure(error) from error
+        with heard() as printed:
+            try:
+                published = work()
+            except StoppedEarlyError as error:
+                self._record("stopped", started_at, time.perf_counter() - start, printed, error.reason)
+                raise
+            except StoreUnavailableError:
+                # No fault of the recipe, and there is nowhere to write it down.
+                raise
+            except Exception as error:  # An operation may raise anything: it fails this step, and the tables say why.
+                duration_s = time.perf_counter() - start
+                self._record("failed", started_at, duration_s, printed, _one_line(error), traced(error))
+                raise self._failure(error) from error
         duration_s = time.perf_counter() - start
-        self._record("published" if published else "discarded", started_at, duration_s)
+        self._record("published" if published else "discarded", started_at, duration_s, printed)
         return StepResult(self.model_id, not published, duration_s)
 
     def make_model(self) -> bool:
         """Publish the model with all that is measured of it, time apart; False if another was first."""
-        with _beside_others():
+        with self._device(), _beside_others(), self.store.grow() as growing:
             examiner = self._examiner()
-            made, base = self._made(examiner), self._predictions(0) if self.recipe.steps else None
-            artifact, model, predictions = self._saved(made.model, examiner)
-            rows = measure(
+            with devices_used() as devices:
+                made = self._made(examiner)
+            artifact, model, known = self._saved(made.model, examiner)
+            rows = self._measured(made, artifact, model, known, growing)
+            findings = [{"model_id": self.model_id, **asdict(finding)} for finding in made.findings]
+            own = {
+                "models": [self._model_row(made, artifact.digest, ", ".join(sorted(devices)) or "cpu")],
+                "lineage": self._edges(made),
+                "findings": findings,
+            }
+            return self.store.publish("step", self.model_id, {**rows, **own}, growing)
+
+    def time_model(self) -> bool:
+        """Publish the model's latency; False if another was first."""
+        with _no_new_steps():
+            with _work(alone=False):
+                model = _load(self.store, self.task, self.model_id)
+                base = _load(self.store, self.task, self.model_ids[0])
+            with holding(self.held.gpus):
+                rows = measure_latency(self.task, model, base, model_id=self.model_id, alone=_work(alone=True))
+            with _work(alone=False):
+                return self.store.publish("latency", self.model_id, {"metrics": rows})
+
+    @contextmanager
+    def _device(self) -> Iterator[None]:
+        with holding(self.held.gpus), repeatable(self.task.repeatable):
+            yield
+
+    def _measured(
+        self,
+        made: _Made,
+        artifact: artifacts.Artifact,
+        model: nn.Module,
+        known: Answers | None,
+        growing: Growing,
+    ) -> dict[str, Rows]:
+        """What is measured of a model; its answers are written into the batch while it gives them."""
+        with self._recorder(growing) as recorder:
+            return measure(
                 self.task,
                 model,
                 model_id=self.model_id,
                 artifact_size=artifact.size_bytes,
                 weights=read_weights(self.store.layout, artifact.digest),
+                predictions=recorder.record(self.task, model, known),
                 parent_weights=self._parent_weights(),
                 parent=_load(self.store, self.task, self.model_ids[-2]) if self.recipe.steps else None,
                 kept=made.kept,
-                base=base,
-                predictions=predictions,
+                base=self._base_answers(),
             )
-            row = self._model_row(made, artifact.digest)
-            findings = [{"model_id": self.model_id, **asdict(finding)} for finding in made.findings]
-            own = {"models": [row], "lineage": self._edges(made.donors), "findings": findings}
-            return self.store.publish("step", self.model_id, {**rows, **own, "predictions": self._compared(rows, base)})
 
-    def time_model(self) -> bool:
-        """Publish the model's latency; False if another was first."""
-        model = _load(self.store, self.task, self.model_id)
-        base = _load(self.store, self.task, self.model_ids[0])
-        with _alone():
-            rows = measure_latency(self.task, model, base, model_id=self.model_id)
-        return self.store.publish("latency", self.model_id, {"metrics": rows})
+    def _recorder(self, growing: Growing) -> Recorder:
+        if not self.recipe.steps:
+            return Recorder(growing, self.model_id)
+        columns = kind_of(self.task).compared_by
+        base = Alongside(self.store, self.model_ids[0], columns)
+        parent = base if len(self.recipe.steps) == 1 else Alongside(self.store, self.model_ids[-2], columns)
+        return Recorder(growing, self.model_id, base, parent, self._base_and_parent)
 
-    def _compared(self, rows: Mapping[str, Any], base: Any) -> Any:
-        """The model's predictions with their divergences from those of its base model and parent."""
-        if base is None:
-            return rows["predictions"]
-        parent = base if len(self.recipe.steps) == 1 else self._predictions(-2)
-        return with_divergences(rows["predictions"], base=base, parent=parent)
+    def _base_and_parent(self) -> dict[str, nn.Module]:
+        """Both models, which are one after the first step; none for a base model."""
+        if not self.recipe.steps:
+            return {}
+        loaded = {
+            model_id: _load(self.store, self.task, model_id) for model_id in {self.model_ids[0], *self.model_ids[-2:-1]}
+        }
+        return {"base": loaded[self.model_ids[0]], "parent": loaded[self.model_ids[-2]]}
 
-    def _predictions(self, place: int) -> Any:
-        """Predictions of a model on the way, in order of instance."""
-        return self.store.read("predictions", keys={"step": self.model_ids[place]}).sort_by("instance")
+    def _base_answers(self) -> Any:
+        """Which instances the base model gets right; None for a base model."""
+        if not self.recipe.steps:
+            return None
+        return pa.concat_tables(self.store.pieces("predictions", "step", self.model_ids[0], ("instance", "correct")))
 
     def _examiner(self) -> Examiner | None:
         if self.listener is None:
@@ -268,7 +325,7 @@ class _Job:
 
     def _saved(
         self, model: nn.Module, examiner: Examiner | None
-    ) -> tuple[artifacts.Artifact, nn.Module, Predictions | None]:
+    ) -> tuple[artifacts.Artifact, nn.Module, Answers | None]:
         """Save a model; gives it as it was loaded, because what is measured is what was saved."""
         layout, untrained = self.store.layout, self.task.build(self.recipe.base)
         if examiner is None or examiner.reported:
@@ -289,7 +346,7 @@ class _Job:
         if not self.recipe.steps:
             with splits_used() as used:
                 model = self.task.train(self.recipe.base, self.recipe.seed)
-            return _Made(model, "float", (), (), {}, tuple(sorted(used)), time.perf_counter() - start)
+            return _Made(model, "float", (), (), (), {}, tuple(sorted(used)), time.perf_counter() - start)
         context = Context(
             self.task,
             self.recipe.seed,
@@ -303,6 +360,7 @@ class _Job:
             outcome.representation,
             outcome.findings,
             outcome.donors,
+            outcome.teachers,
             outcome.kept,
             outcome.data_used,
             duration_s,
@@ -313,7 +371,7 @@ class _Job:
             return None
         return read_weights(self.store.layout, _model_row(self.store, self.model_ids[-2])["artifact"])
 
-    def _model_row(self, made: _Made, artifact: str) -> dict[str, Any]:
+    def _model_row(self, made: _Made, artifact: str, device: str) -> dict[str, Any]:
         step = self.recipe.steps[-1] if self.recipe.steps else None
         return {
             "model_id": self.model_id,
@@ -327,19 +385,30 @@ class _Job:
             "seed": self.recipe.seed,
             "artifact": artifact,
             "representation": made.representation,
+            "realised_on": _realised_on(self.recipe),
             "study_id": self.study_id,
-            "device": "cpu",
+            "device": device,
             "duration_s": made.duration_s,
             "data_used": list(made.data_used),
             "created_at": datetime.now(UTC),
         }
 
-    def _edges(self, donors: tuple[int, ...]) -> list[dict[str, str]]:
+    def _edges(self, made: _Made) -> list[dict[str, str]]:
         ids = self.model_ids
         edges = [{"child": ids[-1], "parent": ids[-2], "role": "parent"}] if self.recipe.steps else []
-        return edges + [{"child": ids[-1], "parent": ids[index], "role": "donor"} for index in sorted(set(donors))]
+        for role, indices in (("donor", made.donors), ("teacher", made.teachers)):
+            edges += [{"child": ids[-1], "parent": ids[index], "role": role} for index in sorted(set(indices))]
+        return edges
 
-    def _record(self, outcome: str, started_at: datetime, duration_s: float, reason: str | None = None) -> None:
+    def _record(
+        self,
+        outcome: str,
+        started_at: datetime,
+        duration_s: float,
+        printed: Printed,
+        reason: str | None = None,
+        traceback: str | None = None,
+    ) -> None:
         run_id = uuid.uuid4().hex
         row = {
             "run_id": run_id,
@@ -354,6 +423,8 @@ class _Job:
             "gpus": self.held.gpus,
             "started_at": started_at,
             "duration_s": duration_s,
+            "printed": printed.text,
+            "traceback": traceback,
         }
         self.store.publish("run", run_id, {"step_runs": [row]})
 
@@ -387,9 +458,15 @@ class _Made:
     representation: str
     findings: tuple[Finding, ...]
     donors: tuple[int, ...]
+    teachers: tuple[int, ...]
     kept: Mapping[str, list[list[int]]]
     data_used: tuple[Split, ...]
     duration_s: float
+
+
+def _realised_on(recipe: Recipe) -> list[str]:
+    """Kinds of devices on which the forms that all steps saved really run."""
+    return sorted(frozenset({"cpu", "cuda"}).intersection(*(operation_of(step).runs_on() for step in recipe.steps)))
 
 
 def _load(store: Store, task: Task, model_id: str) -> nn.Module:
@@ -409,7 +486,7 @@ def _one_line(error: Exception) -> str:
 
 @contextmanager
 def _beside_others() -> Iterator[None]:
-    with _held("gate", fcntl.LOCK_SH):
+    with _held("gate", fcntl.LOCK_EX):
         work = _lock("work", fcntl.LOCK_SH)
     try:
         yield
@@ -417,10 +494,12 @@ def _beside_others() -> Iterator[None]:
         os.close(work)
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    with _held("gate", fcntl.LOCK_EX), _held("work", fcntl.LOCK_EX):
-        yield
+def _no_new_steps() -> AbstractContextManager[None]:
+    return _held("gate", fcntl.LOCK_SH)
+
+
+def _work(*, alone: bool) -> AbstractContextManager[None]:
+    return _held("work", fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
 
 
 @contextmanager

@@ -77,7 +77,7 @@ wait_for 1
 if ((${#nodes[@]} > 1)); then
     others=$(IFS=,; echo "${nodes[*]:1}")
     on "$others" $((${#nodes[@]} - 1)) ray start --address="$ip:$port" "${common[@]}"
-    # A study works as wide as the cluster is when it begins.
+    # Estimates of the time left would begin too high.
     wait_for "${#nodes[@]}"
 fi
 

@@ -16,7 +16,7 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,15 @@ class Head:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    @contextmanager
+    def following(self, *arguments: object, **settings: str) -> Iterator[subprocess.Popen[str]]:
+        """As `start`; the process ends with the block, also where the test fails while it would go on for ever."""
+        with self.start(*arguments, **settings) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
 
 class Terminal:
@@ -266,9 +275,10 @@ def test_a_job_is_joined_and_outlives_those_who_follow_it(cc_ray: Terminal, head
     job_id = cc_ray("submit", space, "--store", "/shared", "--no-wait")[1].strip()
     space.write_text(space.read_text() + "\n# another version\n")
 
-    with Tunnel(head.port) as tunnel, head.start("logs", "joined", "--follow", RAY_ADDRESS=tunnel.address) as patient:
+    follow = ("logs", "joined", "--follow")
+    with Tunnel(head.port) as tunnel, head.following(*follow, RAY_ADDRESS=tunnel.address) as patient:
         assert "working_dir_files" in read_until(patient, "waiting")
-        with head.start("logs", job_id, "--follow") as impatient:
+        with head.following("logs", job_id, "--follow") as impatient:
             read_until(impatient, "waiting")
             impatient.send_signal(signal.SIGINT)
             left = ended(impatient)
@@ -309,14 +319,29 @@ def test_a_missing_or_wrong_token_says_what_to_set(head: Head, tmp_path: Path) -
         {"RAY_AUTH_TOKEN": "", "HOME": str(tmp_path)},
         {"RAY_AUTH_TOKEN": "wrong" * 8},
         {"RAY_AUTH_TOKEN": "", "RAY_AUTH_TOKEN_PATH": str(file)},
+        {"RAY_AUTH_TOKEN": "wrong" * 8, "CC_RAY_JOBS_TOKEN": head.token},
     ]
 
-    none, lost, wrong, right = [ended(each) for each in [head.start("jobs", **each) for each in settings]]
+    none, lost, wrong, right, own = [ended(each) for each in [head.start("jobs", **each) for each in settings]]
 
-    assert [each.returncode for each in (none, lost, wrong, right)] == [2, 2, 2, 0], right.stderr
+    assert [each.returncode for each in (none, lost, wrong, right, own)] == [2, 2, 2, 0, 0], right.stderr + own.stderr
     for each, said in ((none, "asks for a token"), (lost, "no token"), (wrong, "refuses the token")):
         assert said in each.stderr and "set RAY_AUTH_MODE=token, and give the cluster's token in" in each.stderr
         assert each.stderr.splitlines()[-1].startswith("error: ") and "wrongwrong" not in each.stderr
+
+
+def test_what_operators_start_runs_as_a_job_of_its_study(head: Head, tmp_path: Path) -> None:
+    from cc_ray.operating.jobs import ServedJobs
+
+    served, others = (ServedJobs(head.address, str(tmp_path / name)) for name in ("nothing", "other"))
+
+    started = served.start("operated", ["resume", "--by=Ann", "--", "operated"])
+    ended = served.server.follow(started.job_id, str)
+
+    assert (ended.state, ended.exit_code) == ("failed", 2)
+    found = served.find("operated")
+    assert found and found.job_id == started.job_id and "is not a CC-Ray store" in served.log(found)
+    assert others.find("operated") is None and served.find("another") is None
 
 
 def test_an_unknown_job_is_one_line(cc_ray: Terminal) -> None:
@@ -380,7 +405,8 @@ def test_only_code_is_sent(tmp_path: Path) -> None:
     sent = pack(str(space))
 
     names = names_in(sent)
-    assert {name for name in tracked.stdout.split() if not name.endswith(".md")} <= names
+    # Pages are served, and no job serves any.
+    assert {name for name in tracked.stdout.split() if not name.endswith((".md", ".html", ".css"))} <= names
     assert (
         "submitted/mine.py" in names
         and "submitted/mine.py" not in zipfile.ZipFile(io.BytesIO(pack("digits"))).namelist()

@@ -2,6 +2,8 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 from torch import nn
 
 from cc_ray import trial
-from cc_ray.compare import lint
+from cc_ray.compare import lint, models
 from cc_ray.compress import Context, Operation, operations, validated_recipe
 from cc_ray.errors import ModelNotFoundError, TrialFailedError
 from cc_ray.recipe import Recipe, Step
@@ -102,6 +104,7 @@ def test_a_step_that_raises_says_which_and_why_and_leaves_a_row(digits_store: St
     assert digits_store.has("step", parent) and not digits_store.has("step", failed)
     runs = {row["model_id"]: row for row in digits_store.read("step_runs").to_pylist()}
     assert runs[failed]["outcome"] == "failed" and "no_such_layer" in runs[failed]["reason"]
+    assert "no_such_layer" in runs[failed]["traceback"] and "Traceback" in runs[failed]["traceback"]
 
 
 def test_a_step_records_how_far_its_answers_lie_from_base_and_parent(digits_store: Store) -> None:
@@ -138,16 +141,23 @@ def test_timing_waits_for_steps_and_steps_wait_for_timing(monkeypatch: pytest.Mo
     crowd: list[list[str]] = []
     guard = threading.Lock()
 
-    def work(name: str, quiet: bool) -> None:
+    @contextmanager
+    def quiet() -> Iterator[None]:
+        with trial._no_new_steps(), trial._work(alone=True):
+            yield
+
+    def work(name: str, timing: bool) -> None:
         for _ in range(20):
-            with trial._alone() if quiet else trial._beside_others():
+            with quiet() if timing else trial._beside_others():
                 with guard:
                     inside.append(name)
                     crowd.append(list(inside))
                 with guard:
                     inside.remove(name)
 
-    threads = [threading.Thread(target=work, args=(f"{quiet}{n}", quiet)) for quiet in (True, False) for n in range(2)]
+    threads = [
+        threading.Thread(target=work, args=(f"{timing}{n}", timing)) for timing in (True, False) for n in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -244,3 +254,31 @@ def test_the_task_says_that_its_splits_are_disjoint(digits_store: Store) -> None
         "calibration": {"instances": 198, "in_evaluation": 0},
         "evaluation": {"instances": 504},
     }
+
+
+def test_a_teacher_is_an_edge_of_the_lineage(digits_store: Store) -> None:
+    recipe = canonical(PRUNE, Step("distil", {"epochs": 1}))
+
+    trial.run_step(digits_store, TASK, recipe, 1)
+    trial.run_step(digits_store, TASK, recipe, 2)
+
+    base, pruned, distilled = recipe.model_ids(TASK.task_id)
+    lineage = digits_store.read("lineage").to_pylist()
+    assert {(row["parent"], row["role"]) for row in lineage if row["child"] == distilled} == {
+        (pruned, "parent"),
+        (base, "teacher"),
+    }
+
+
+def test_whether_a_saving_is_realised_is_told_of_each_model(digits_store: Store) -> None:
+    allocated = Step("allocate", {"applied": "uniform_quantization", "levels": [2, 8], "budget": 5, "instances": 8})
+    steps = (PRUNE, ROUND, allocated, Step("channel_pruning", {"ratio": 0.5}), Step("quantize_weights"))
+    for step in steps:
+        trial.run_step(digits_store, TASK, canonical(step), 1)
+
+    found = {row["operation"]: row["realised"] for row in models(open_views(digits_store.root)).to_pylist()}
+
+    assert found == {
+        None: True, "magnitude_pruning": False, "uniform_quantization": False, "allocate": False,
+        "channel_pruning": True, "quantize_weights": True,
+    }  # fmt: skip

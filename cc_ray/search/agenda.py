@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from cc_ray.recipe import Recipe, trial_id
 from cc_ray.search.baselines import baselines
-from cc_ray.search.branching import resolved
+from cc_ray.search.branching import gone_on_from, resolved
 from cc_ray.search.matching import answers_for
 from cc_ray.search.records import Holdings, TrialState, holdings, last_trials
-from cc_ray.search.sampling import canonical, check, draw_by_lot, listed, size, task_of
+from cc_ray.search.sampling import canonical, check, draw_by_lot, listed, listed_suited, size, task_of
 from cc_ray.search.space import SearchSpace
 from cc_ray.store import Store
 
@@ -40,6 +40,8 @@ class Agenda:
     """Models that are made to the end: those of baselines, and those that other recipes go on from."""
     held: Holdings = field(default_factory=Holdings)
     """What the store held."""
+    branched_from: tuple[str, ...] = ()
+    """Models of the store that its recipes go on from."""
 
     @property
     def total(self) -> int:
@@ -68,11 +70,13 @@ def take_stock(space: SearchSpace, store: Store | None, *, retry_failed: bool = 
         UnknownTaskError: If the task is not registered.
     """
     task = task_of(space)
+    branched_from = gone_on_from(space, store)
     space = resolved(space, store, task.task_id)
     check(space)
     states, held = (last_trials(store, space.name), holdings(store)) if store else ({}, Holdings())
     beside = baselines(space)
-    first = listed(beside) if beside else []
+    # What the space asks for has to apply; what it is compared with may leave out what does not.
+    first = listed_suited(beside) if beside else []
     own = _recipes(space, states)
     finished, failed, stopped, to_run = [], [], [], []
     for recipe in dict.fromkeys((*first, *own)):
@@ -88,7 +92,8 @@ def take_stock(space: SearchSpace, store: Store | None, *, retry_failed: bool = 
     still_open = max(0, _samples(space, first) - len(set(own) - set(first)))
     count = len(to_run) + still_open
     lasting = _lasting((*first, *own), first, task)
-    return Agenda(space, task, tuple(finished), tuple(failed), tuple(stopped), tuple(to_run), count, lasting, held)
+    ended = tuple(finished), tuple(failed), tuple(stopped)
+    return Agenda(space, task, *ended, tuple(to_run), count, lasting, held, branched_from)
 
 
 def _lasting(recipes: Iterable[Recipe], beside: Iterable[Recipe], task: Task) -> frozenset[str]:

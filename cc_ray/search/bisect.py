@@ -219,8 +219,8 @@ class _Session:
                 missing = [each for each in dict.fromkeys(sets) if each not in self._known]
                 if missing:
                     # Connected only now: a question of another tolerance may need nothing new.
-                    cpus = int(stack.enter_context(connected(address))["CPU"])
-                    self._measure(missing, cpus, stop)
+                    stack.enter_context(connected(address))
+                    self._measure(missing, stop)
                 self.used |= set(sets)
                 return [self._known[each] for each in sets]
 
@@ -237,7 +237,7 @@ class _Session:
     def unit(self, name: str) -> Unit:
         return self._units[name]
 
-    def _measure(self, sets: Sequence[Set], cpus: int, stop: Stop) -> None:
+    def _measure(self, sets: Sequence[Set], stop: Stop) -> None:
         waiting = {self._mixture(each): each for each in sets}
         shared = (str(self._store.root), self._plan.model_id, self._plan.parent_id)
         for done in scatter(
@@ -245,7 +245,6 @@ class _Session:
             shared,
             list(waiting),
             asked=self._plan.asked,
-            cpus=cpus,
             stop=stop,
             on_tick=lambda: self._tick(len(waiting)),
         ):

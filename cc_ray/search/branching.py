@@ -30,6 +30,15 @@ def resolved(space: SearchSpace, store: Store | None, task_id: str) -> SearchSpa
     return replace(space, recipes=[one for form in space.recipes for one in _forms(form, space, store, task_id)])
 
 
+def gone_on_from(space: SearchSpace, store: Store | None) -> tuple[str, ...]:
+    """The models of the store that a space's recipes go on from, fronts spelled out."""
+    if store is None:
+        return ()
+    return tuple(
+        dict.fromkeys(id for form in space.recipes for name in form.models for id in _named(name, space, store))
+    )
+
+
 def _forms(form: RecipeSpace, space: SearchSpace, store: Store, task_id: str) -> Iterator[RecipeSpace]:
     if not form.models:
         yield form
@@ -37,7 +46,7 @@ def _forms(form: RecipeSpace, space: SearchSpace, store: Store, task_id: str) ->
     ids = dict.fromkeys(model_id for name in form.models for model_id in _named(name, space, store))
     for recipe in _recipes(list(ids), store, task_id):
         own = [StepSpace(step.operation, dict(step.parameters)) for step in recipe.steps]
-        yield form.after(recipe.base, own, recipe.seed)
+        yield form.after(recipe.base, own, form.seeds or (recipe.seed,))
 
 
 def _named(name: str, space: SearchSpace, store: Store) -> list[str]:

@@ -27,6 +27,8 @@ _BEFORE_RAY_S: Final = 10.0
 """How much earlier this process ends by itself."""
 _STORE_BYTES: Final = 128 * 2**20
 """Object store of our own cluster: only small messages pass through it, models go by way of the store folder."""
+_ours: Final[set[str]] = set()
+"""Addresses of the clusters that this process started."""
 
 
 @contextmanager
@@ -38,20 +40,30 @@ def connected(address: str | None = None) -> Iterator[Mapping[str, float]]:
             this machine. Not used where this process is connected already.
 
     Yields:
-        What the cluster has, by resource.
+        What the cluster has now, by resource.
 
     Raises:
-        CcRayError: If the cluster cannot be reached or has no CPU for steps.
+        CcRayError: If the cluster cannot be reached.
     """
     if ray.is_initialized():
-        yield _checked(ray.cluster_resources())
+        yield ray.cluster_resources()
         return
     connect(address)
     try:
         with _watched():
-            yield _checked(ray.cluster_resources())
+            yield ray.cluster_resources()
     finally:
         ray.shutdown()
+
+
+def cpus() -> int:
+    """CPUs that the cluster has now."""
+    return int(ray.cluster_resources().get("CPU", 0.0))
+
+
+def is_our_own() -> bool:
+    """Whether the cluster is one that `connect` started, which stays as it is."""
+    return ray.get_runtime_context().gcs_address in _ours
 
 
 def nodes() -> list[Mapping[str, float]]:
@@ -74,6 +86,8 @@ def connect(address: str | None = None) -> None:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise CcRayError(f"no Ray cluster at '{address}': {' '.join(str(error).split())}") from error
+    if address == "local":
+        _ours.add(ray.get_runtime_context().gcs_address)
 
 
 def _refuse_silent(address: str) -> None:
@@ -128,9 +142,3 @@ def _keep_to_ourselves() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not any(name in os.environ for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")):
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-
-
-def _checked(resources: Mapping[str, float]) -> Mapping[str, float]:
-    if resources.get("CPU", 0.0) < 1.0:
-        raise CcRayError(f"a step needs 1 CPU; the cluster has {resources.get('CPU', 0.0):g}. Add a node with CPUs.")
-    return resources

@@ -147,10 +147,13 @@ def contest_of(space: SearchSpace) -> Contest | None:
         return None
     # Imported here: those who only wait for steps import this file too, and need no torch.
     from cc_ray.evaluate import metrics
+    from cc_ray.evaluate.answers import kind_of
+    from cc_ray.tasks import tasks
 
+    kind = kind_of(tasks[space.task])
     name = space.early_stopping.metric
     direction = space.objectives.get(name, metrics[name].definition.direction)
-    allowed = [each for each, metric in metrics.items() if metric.of_answers]
+    allowed = [each for each, metric in metrics.items() if metric.of_answers and metric.fits(kind)]
     if name not in allowed or direction == "none":
         _refuse("metric", name, f"a metric of answers alone: {', '.join(sorted(allowed))}")
     return Contest(space.early_stopping, direction == "higher", bool(set(space.objectives) - {name}))

@@ -1,11 +1,11 @@
-"""What the steps of a search space ask of the cluster, and whether a node has it."""
+"""What the steps of a search space ask of the cluster, and which of it no node has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from cc_ray.errors import CcRayError, InvalidRecipeError
+from cc_ray.errors import InvalidRecipeError
 from cc_ray.recipe import BASE_STEP
 from cc_ray.resources import Resources
 from cc_ray.search.space import SearchSpace
@@ -54,23 +54,19 @@ def options(asked: Resources) -> dict[str, Any]:
     return found
 
 
-def check_nodes(needs: Needs, nodes: Iterable[Mapping[str, float]]) -> None:
-    """Make sure that each step finds a node; Ray would let it wait for ever.
+def without_node(needs: Needs, nodes: Iterable[Mapping[str, float]]) -> Needs:
+    """What no node has; Ray would let it wait for ever.
 
     Args:
         needs: What the steps ask for.
         nodes: What each node has, by Ray's names.
-
-    Raises:
-        CcRayError: If no node has what a step asks for.
     """
     there = list(nodes)
-    for name, asked in needs.items():
-        wanted = {"CPU": asked.cpus, "GPU": asked.gpus, "memory": float(asked.memory_bytes), **asked.custom}
-        if asked.accelerator_type:
-            wanted[f"accelerator_type:{asked.accelerator_type}"] = 0.001
-        if not any(all(node.get(kind, 0.0) >= amount for kind, amount in wanted.items()) for node in there):
-            raise CcRayError(
-                f"'{name}' asks for {asked}, which no node of the cluster has: add one, or let it ask for less by "
-                "`resources` of the search space, the operation or the task."
-            )
+    return {name: asked for name, asked in needs.items() if not any(_has(node, asked) for node in there)}
+
+
+def _has(node: Mapping[str, float], asked: Resources) -> bool:
+    wanted = {"CPU": asked.cpus, "GPU": asked.gpus, "memory": float(asked.memory_bytes), **asked.custom}
+    if asked.accelerator_type:
+        wanted[f"accelerator_type:{asked.accelerator_type}"] = 0.001
+    return all(node.get(kind, 0.0) >= amount for kind, amount in wanted.items())

@@ -10,7 +10,9 @@ from typing import Final
 
 from cc_ray.recipe import BASE_STEP, Recipe
 from cc_ray.search.agenda import Agenda, take_stock
+from cc_ray.search.needs import needs_of
 from cc_ray.search.records import Holdings
+from cc_ray.search.sampling import operations_of
 from cc_ray.search.space import SearchSpace
 from cc_ray.store import Store
 
@@ -66,6 +68,8 @@ class Plan:
     """Expected time of the next run on this machine."""
     estimated_bytes: int
     """Expected growth of the store."""
+    gpu_hours: float
+    """Hours that its steps are expected to hold GPUs, times their number, without timing."""
     by_operation: tuple[OperationPlan, ...]
     """In order of operation; `train base` are the base models."""
     stops_early: bool
@@ -113,6 +117,7 @@ def plan_agenda(agenda: Agenda, store: Store | None) -> Plan:
         to_run=len(missing),
         estimated_s=_wall_s(by_operation, len(untimed), seen),
         estimated_bytes=sum(entry.to_run * entry.step_bytes for entry in by_operation),
+        gpu_hours=_gpu_hours(by_operation, agenda.space),
         by_operation=by_operation,
         stops_early=agenda.space.early_stopping is not None,
         exact=not agenda.space.guided,
@@ -182,6 +187,13 @@ def _wall_s(by_operation: Iterable[OperationPlan], untimed: int, seen: _Seen) ->
     steps_s = sum(entry.to_run * entry.step_s for entry in by_operation) / (os.cpu_count() or 1)
     latency_s = untimed * seen.latency_s
     return START_S + steps_s + latency_s if untimed or steps_s else 0.0
+
+
+def _gpu_hours(by_operation: Iterable[OperationPlan], space: SearchSpace) -> float:
+    needs = needs_of(space, operations_of(space))
+    return (
+        sum(entry.to_run * entry.step_s * needs[entry.operation].gpus for entry in by_operation if entry.to_run) / 3600
+    )
 
 
 def _bytes(store: Store, model_id: str, artifact: str) -> int:

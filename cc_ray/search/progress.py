@@ -58,6 +58,8 @@ class Progress:
     """Hours that the study's steps have held CPUs, times their number, over all its sessions."""
     gpu_hours: float = 0.0
     """The same of GPUs."""
+    waits_for: str = ""
+    """Why nothing is done, where a node has to come first."""
     elapsed_s: float = 0.0
     """Time since the session began."""
     remaining_s: float | None = None

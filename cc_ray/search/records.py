@@ -102,6 +102,10 @@ def write_study(
     started_at: datetime,
     resources: Mapping[str, float],
     at: datetime,
+    *,
+    reason: str | None = None,
+    started_by: str = "",
+    branched_from: Collection[str] = (),
 ) -> None:
     """Publish a change of a study's state.
 
@@ -113,6 +117,9 @@ def write_study(
         started_at: When this session began.
         resources: What the cluster has; empty where none was needed.
         at: When the state changed.
+        reason: Why it ended before all trials had.
+        started_by: Who started the session; empty where nobody said.
+        branched_from: Models that its recipes go on from.
     """
     row = {
         "study_id": space.name,
@@ -124,6 +131,9 @@ def write_study(
         "finished_at": None if state == "running" else at,
         "code_version": _version("cc-ray"),
         "environment": canonical_json(_environment(resources)),
+        "reason": reason,
+        "started_by": started_by or None,
+        "branched_from": list(branched_from) or None,
         "at": at,
     }
     store.publish("study", f"{space.name}-{uuid.uuid4().hex}", {"studies": [row]})
@@ -134,6 +144,12 @@ def is_recorded(store: Store, space: SearchSpace) -> bool:
     rows = _of_study(store.read("studies"), space.name).sort_by("at").to_pylist()
     space_text = canonical_json(space.to_json())
     return bool(rows) and rows[-1]["state"] == "finished" and rows[-1]["search_space"] == space_text
+
+
+def branched_before(store: Store, study_id: str) -> tuple[str, ...]:
+    """The models that a study went on from in its last session; its space has their recipes in their place."""
+    rows = _of_study(store.read("studies"), study_id).sort_by("at").to_pylist()
+    return tuple(rows[-1]["branched_from"] or ()) if rows else ()
 
 
 @dataclass(frozen=True)
@@ -211,9 +227,15 @@ def _environment(resources: Mapping[str, float]) -> dict[str, Any]:
         "machine": platform.machine(),
         "node": socket.gethostname(),
         "cpus": os.cpu_count(),
-        "device": "cpu",
+        "device": ", ".join(["cpu", *_gpus(resources)]),
         "cluster": {name: amount for name, amount in resources.items() if name in ("CPU", "GPU", "memory")},
     }
+
+
+def _gpus(resources: Mapping[str, float]) -> list[str]:
+    """Kinds of the GPUs that nodes of a cluster have, as Ray names them."""
+    kind = "accelerator_type:"
+    return sorted(name.removeprefix(kind) for name in resources if name.startswith(kind))
 
 
 def _version(package: str) -> str:

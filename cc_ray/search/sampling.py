@@ -82,12 +82,30 @@ def check(space: SearchSpace) -> None:
     """Check every form of recipe a space holds, open ranges at both of their ends.
 
     Raises:
-        InvalidRecipeError: If a recipe cannot run, or early stopping looks at what it cannot judge by.
+        InvalidRecipeError: If a recipe cannot run, a step does not apply to its base model, or early stopping looks at
+            what it cannot judge by.
         UnknownMetricError: If an objective or constraint is no metric.
         UnknownOperationError: If an operation is not registered.
     """
     _check_metrics(space)
-    _unique(space, itertools.islice(_grid(_closed(space)), _LISTED))
+    # Imported here: torch is not needed to read a space or to coordinate its trials.
+    from cc_ray.compress import Suits
+
+    suits = Suits(task_of(space))
+    for recipe in _unique(space, itertools.islice(_grid(_closed(space)), _LISTED)):
+        suits.check(recipe)
+
+
+def listed_suited(space: SearchSpace) -> list[Recipe]:
+    """The recipes of a space but for those with a step that does not apply to their base model.
+
+    Raises:
+        InvalidRecipeError: If a recipe cannot run for another reason.
+    """
+    from cc_ray.compress import Suits
+
+    suits = Suits(task_of(space))
+    return [recipe for recipe in listed(space) if suits.does(recipe)]
 
 
 def size(space: SearchSpace) -> int | None:
@@ -283,10 +301,16 @@ def _unique(space: SearchSpace, found: Iterable[Arranged]) -> list[Recipe]:
 
 def _check_metrics(space: SearchSpace) -> None:
     from cc_ray.evaluate import metrics
+    from cc_ray.evaluate.answers import kind_of
 
+    kind = kind_of(task_of(space))
     for metric in (*space.objectives, *(constraint.metric for constraint in space.constraints)):
-        # Looked up for the error alone, which names the nearest.
-        _ = metrics[metric]
+        if not metrics[metric].fits(kind):
+            fitting = [name for name, each in metrics.items() if each.fits(kind)]
+            raise InvalidRecipeError(
+                f"search space: '{metric}' cannot be taken from the answers of task '{space.task}'; allowed in "
+                f"objectives and constraints: {', '.join(fitting)}."
+            )
     contest_of(space)
 
 

@@ -19,8 +19,9 @@ from ray.exceptions import RayError, RayTaskError
 
 from cc_ray.errors import CcRayError
 from cc_ray.resources import Resources
-from cc_ray.search.cluster import nodes
-from cc_ray.search.needs import check_nodes, options
+from cc_ray.search.arrival import await_nodes
+from cc_ray.search.cluster import cpus
+from cc_ray.search.needs import options
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -114,7 +115,6 @@ def scatter(
     items: Sequence[Item],
     *,
     asked: Resources,
-    cpus: int,
     stop: Stop,
     on_tick: Callable[[], None],
 ) -> Iterator[Done[Item, Any]]:
@@ -125,17 +125,16 @@ def scatter(
         shared: What every task needs to know: plain data.
         items: Pieces of work; neighbours come to one task.
         asked: What a task holds while it runs.
-        cpus: CPUs of the cluster.
         stop: When it has a reason, tasks under way are cancelled and nothing more is given.
         on_tick: Called about twice a second, from this thread.
 
     Raises:
-        CcRayError: If no node of the cluster has what a task asks for.
+        CcRayError: If no node has what a task asks for, and none is coming.
     """
     stop.listen()
-    check_nodes({"a measurement": asked}, nodes())
+    await_nodes({"a measurement": asked}, lambda _: _goes_on(stop, on_tick))
     send = work.options(**options(asked)).remote
-    running = {send(shared, chunk): chunk for chunk in chunks(items, cpus)}
+    running = {send(shared, chunk): chunk for chunk in chunks(items, cpus())}
     try:
         while running and not stop.reason:
             ended, _ = ray.wait(list(running), timeout=_TICK_S)
@@ -149,7 +148,7 @@ def scatter(
 
 def chunks(items: Sequence[Item], cpus: int) -> list[Sequence[Item]]:
     """Cut a list into parts for tasks: enough parts that all CPUs are busy to the end, and none too long."""
-    length = max(1, min(_LARGEST, len(items) // (_PER_CPU * cpus)))
+    length = max(1, min(_LARGEST, len(items) // (_PER_CPU * max(1, cpus))))
     return [items[start : start + length] for start in range(0, len(items), length)]
 
 
@@ -173,6 +172,11 @@ def one_line(error: BaseException) -> str:
     """What went wrong, for people."""
     said = " ".join(str(error).split())
     return said if isinstance(error, CcRayError) else f"{type(error).__name__}: {said}"
+
+
+def _goes_on(stop: Stop, on_tick: Callable[[], None]) -> bool:
+    on_tick()
+    return not stop.reason
 
 
 def _done(task: ray.ObjectRef, chunk: Sequence[Item]) -> Done[Item, Any]:

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import ray
 
-from cc_ray.compare.layers.sensitivity import LEVELS
 from cc_ray.errors import InvalidRecipeError
-from cc_ray.recipe import Step
+from cc_ray.recipe import LEVELS, Step
 from cc_ray.resources import Resources
 from cc_ray.search.cluster import connected
 from cc_ray.search.scatter import RETRIES, Clock, Pace, Stop, one_line, scatter, stopped_by_signals
@@ -112,7 +111,7 @@ def plan_probes(
         model_id: The model.
         operation: Name of an operation that works on layers.
         levels: Values of the parameter that is the level; none for an operation without.
-        parameter: That parameter; the first of `LEVELS` that the operation has if left out.
+        parameter: That parameter; the first of `recipe.LEVELS` that the operation has if left out.
         pattern: A regular expression that has to be found in a layer's path, in upper or lower case; None for all.
         metric: The metric to look at; the model's first primary one if left out. All are measured.
         fixed: Other parameters of the operation.
@@ -188,8 +187,8 @@ def run_probes(
     with stopped_by_signals() as stop:
         if session.missing:
             store.sweep()
-            with connected(address) as resources:
-                session.run(int(resources["CPU"]), stop)
+            with connected(address):
+                session.run(stop)
     compact_if_worthwhile(store)
     return session.summary(stop)
 
@@ -204,10 +203,10 @@ class _Session:
         self._failures: list[ProbeFailure] = []
         self._clock = Clock(self._to_do)
 
-    def run(self, cpus: int, stop: Stop) -> None:
+    def run(self, stop: Stop) -> None:
         shared = (str(self._store.root), self._plan.model_id)
         probes, asked = list(self.missing.values()), self._plan.asked
-        for done in scatter(_measure_remotely, shared, probes, asked=asked, cpus=cpus, stop=stop, on_tick=self._tick):
+        for done in scatter(_measure_remotely, shared, probes, asked=asked, stop=stop, on_tick=self._tick):
             reasons = done.results or [done.lost] * len(done.items)
             for probe, reason in zip(done.items, reasons, strict=True):
                 if reason and not self._store.has(KIND, probe.key):

@@ -148,7 +148,7 @@ class RecipeSpace:
     models: tuple[str, ...] = ()
     """Models of the store whose recipes are gone on with: identities, or `FRONT` and the name of a study."""
     seeds: tuple[int, ...] = ()
-    """Seeds of this form; none for those of the whole space."""
+    """Seeds of this form; none for those of the whole space, or, where it goes on from `models`, for theirs."""
     in_any_order: tuple[tuple[int, int], ...] = ()
     """Stretches of `slots` that may come in any order: the first place of each and the one after its last."""
 
@@ -169,10 +169,10 @@ class RecipeSpace:
             slots.extend(held)
         return cls(bases, tuple(slots), in_any_order=tuple(stretches), **fields)
 
-    def after(self, base: str, steps: Sequence[StepSpace], seed: int) -> Self:
+    def after(self, base: str, steps: Sequence[StepSpace], seeds: tuple[int, ...]) -> Self:
         """The same form with other steps before its own."""
         shifted = tuple((start + len(steps), end + len(steps)) for start, end in self.in_any_order)
-        return type(self)((base,), (*map(_one, steps), *self.slots), seeds=(seed,), in_any_order=shifted)
+        return type(self)((base,), (*map(_one, steps), *self.slots), seeds=seeds, in_any_order=shifted)
 
     def orders(self) -> list[tuple[int, ...]]:
         """The ways to go through the places; the one that is written comes first."""

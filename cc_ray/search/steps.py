@@ -10,9 +10,11 @@ Neither the actor nor those who wait import torch: only the workers that run ste
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 import ray
 from ray import ObjectRef
@@ -24,8 +26,9 @@ from cc_ray.reports import Report
 from cc_ray.search.early_stopping import Contest, Decision
 from cc_ray.search.needs import options
 from cc_ray.search.reporting import reports_of
-from cc_ray.search.work import MEMORY, NAMESPACE, Beat, Job, Key, Kind, Outcome, Ticket, actor_name, one_line
-from cc_ray.search.worker import RETRIES, Worker, execute
+from cc_ray.search.turns import Turns
+from cc_ray.search.work import MEMORY, NAMESPACE, Beat, Job, Key, Kind, Outcome, Running, Ticket, actor_name, one_line
+from cc_ray.search.worker import RETRIES, Worker, execute, execute_on_gpu
 from cc_ray.store import Store
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 _SESSIONS: Final = 8
 """Failures and new models of so many sessions are remembered."""
+_CALLS: Final = 10_000
+"""Calls that may wait at once: one for each trial that is under way."""
 
 _actors: dict[str, ActorHandle] = {}
 """Handles of this process, by store. Ray ends an actor when the handle that started it is gone."""
@@ -45,7 +50,8 @@ def steps_actor(root: str) -> ActorHandle:
     """
     if root not in _actors:
         options = {"name": actor_name(root), "namespace": NAMESPACE, "get_if_exists": True}
-        _actors[root] = ray.remote(Steps).options(**options, num_cpus=0, max_restarts=-1).remote(root)
+        held = ray.remote(Steps).options(**options, num_cpus=0, max_restarts=-1, max_concurrency=_CALLS)
+        _actors[root] = held.remote(root)
     return _actors[root]
 
 
@@ -57,6 +63,11 @@ def release_actor(root: str) -> None:
 def cancel(root: str, session: str) -> None:
     """Stop what only one session asked for. Whatever is published stays."""
     steps_actor(root).cancel.remote(session)
+
+
+def stop_trial(root: str, session: str, recipe: Sequence[str], alone: Collection[str]) -> None:
+    """Stop what only one trial of a session needs; see `Steps.stop_trial`."""
+    steps_actor(root).stop_trial.remote(session, tuple(recipe), frozenset(alone))
 
 
 class Steps:
@@ -72,23 +83,38 @@ class Steps:
         self._failures: OrderedDict[str, dict[Key, Outcome]] = OrderedDict()
         self._made: OrderedDict[str, list[str]] = OrderedDict()
         """Models that sessions have not been told of yet."""
+        self._dropped: OrderedDict[str, set[str]] = OrderedDict()
+        """Last models of the trials that were stopped, by session."""
         self._referees: dict[tuple[str, Contest], Referee] = {}
+        self._turns = Turns(self._ready)
 
     async def request(self, job: Job) -> list[Ticket]:
-        """Start what a trial needs and is neither there nor under way."""
+        """Start the steps that a trial needs and that are neither there nor under way; none of one that was stopped."""
+        ids = job.recipe.model_ids(job.task_id)
+        if ids[-1] in self._dropped.get(job.session, ()):
+            return [Ticket("step", 0, False, Outcome(step_name(job.recipe), "the trial was stopped"))]
         tickets: list[Ticket] = []
         before: ObjectRef | Outcome = Outcome()
-        for index, model_id in enumerate(job.recipe.model_ids(job.task_id)):
-            for kind in get_args(Kind):
-                ticket = self._ticket(job, kind, index, model_id, before)
-                tickets.append(ticket)
-                before = ticket.work if kind == "step" else before
+        for index, model_id in enumerate(ids):
+            tickets.append(self._ticket(job, "step", index, model_id, before))
+            before = tickets[-1].work
         return tickets
+
+    async def time(self, job: Job, models: int) -> list[Ticket]:
+        """Start the timings of a recipe's first models, which are there, when it is the trial's turn.
+
+        Nothing is started where its session was cancelled meanwhile.
+        """
+        ids = job.recipe.model_ids(job.task_id)[:models]
+        if not all(self._store.has("latency", id) for id in ids) and not await self._turns.wait(job.session):
+            return []
+        return [self._ticket(job, "latency", index, id, Outcome()) for index, id in enumerate(ids)]
 
     async def began(self, key: Key, worker: Worker, time_limit_s: float | None) -> None:
         """Hear that a worker takes up a piece of work; it is ended after its time, or where too many died of it."""
         if under_way := self._under_way.get(key):
             under_way.attempts += 1
+            under_way.worker, under_way.began_at = worker, time.time()
             if under_way.attempts > 1 + RETRIES:
                 # Ray itself goes on without end where it was memory that ran out.
                 self._end(key, f"{RETRIES + 1} workers died of it, one after the other. {MEMORY}")
@@ -110,17 +136,48 @@ class Steps:
             await asyncio.wait([under_way.waiter])
         return self._failures.get(session, {}).get(key)
 
+    async def running(self) -> list[Running]:
+        """The work that workers have taken up."""
+        now = time.time()
+        return [
+            Running(kind, work.name, work.worker.node_id, now - work.began_at)
+            for (kind, _), work in self._under_way.items()
+            if work.worker
+        ]
+
+    async def stop_trial(self, session: str, recipe: Sequence[str], alone: Collection[str]) -> None:
+        """End the work of a trial that somebody stopped.
+
+        Args:
+            session: Its session.
+            recipe: Its models.
+            alone: Those that no other trial of the session waits for.
+        """
+        self._dropped.setdefault(session, set()).add(recipe[-1])
+        _keep(self._dropped)
+        for (_, model_id), work in self._under_way.items():
+            if model_id in alone and work.sessions == {session}:
+                work.dropped = True
+                ray.cancel(work.task, force=True)
+
     async def beat(self, session: str) -> Beat:
         """How the work of a session stands; see `Pulse`."""
-        ready = sum(1 for work in self._under_way.values() if work.before not in self._under_way)
-        return Beat(ready, tuple(self._made.pop(session, ())))
+        return Beat(len(self._able()), tuple(self._made.pop(session, ())))
 
     async def cancel(self, session: str) -> None:
         """Cancel the tasks that no other session waits for."""
+        self._turns.cancel(session)
         for work in self._under_way.values():
             work.sessions.discard(session)
             if not work.sessions:
                 ray.cancel(work.task, force=True)
+
+    def _able(self) -> list[Kind]:
+        """Kinds of the tasks that wait for no other task."""
+        return [kind for (kind, _), work in self._under_way.items() if work.before not in self._under_way]
+
+    def _ready(self) -> int:
+        return self._able().count("step")
 
     def _ticket(self, job: Job, kind: Kind, index: int, model_id: str, before: ObjectRef | Outcome) -> Ticket:
         key: Key = (kind, model_id)
@@ -142,12 +199,12 @@ class Steps:
 
     def _start(self, job: Job, kind: Kind, index: int, key: Key, before: ObjectRef | Outcome) -> _UnderWay:
         name = step_name(job.recipe.prefix(index))
-        task = execute.options(name=f"{kind}: {name}", **options(job.asked(kind, index))).remote(
-            job, kind, index, before
-        )
-        ids = job.recipe.model_ids(job.task_id)
-        parent: Key = ("step", ids[index] if kind == "latency" else ids[max(0, index - 1)])
-        under_way = self._under_way[key] = _UnderWay(task, name, parent if parent != key else None)
+        asked = job.asked(kind, index)
+        work = execute_on_gpu if asked.gpus else execute
+        task = work.options(name=f"{kind}: {name}", **options(asked)).remote(job, kind, index, before)
+        follows = kind == "step" and index > 0
+        parent: Key | None = ("step", job.recipe.model_ids(job.task_id)[index - 1]) if follows else None
+        under_way = self._under_way[key] = _UnderWay(task, name, parent)
         under_way.waiter = asyncio.ensure_future(self._settle(key, under_way))
         return under_way
 
@@ -160,13 +217,15 @@ class Steps:
         del self._under_way[key]
         kind, model_id = key
         for session in under_way.sessions:
+            if under_way.dropped:
+                continue  # Another trial may still ask for it.
             if outcome.failed_step and outcome.stopped in ("", model_id):
                 self._failures.setdefault(session, {})[key] = outcome
             elif kind == "step" and not outcome.failed_step:
                 self._made.setdefault(session, []).append(model_id)
-        for remembered in (self._failures, self._made):
-            while len(remembered) > _SESSIONS:
-                remembered.popitem(last=False)
+        self._turns.look()
+        _keep(self._failures)
+        _keep(self._made)
 
     def _referee(self, job: Job, contest: Contest) -> Referee:
         # Imported here: only studies with early stopping need Optuna.
@@ -190,6 +249,11 @@ class Steps:
             ray.cancel(under_way.task, force=True)
 
 
+def _keep(remembered: OrderedDict[str, Any]) -> None:
+    while len(remembered) > _SESSIONS:
+        remembered.popitem(last=False)
+
+
 @dataclass
 class _UnderWay:
     task: ObjectRef
@@ -207,6 +271,12 @@ class _UnderWay:
     """Workers that took it up."""
     ended: str = ""
     """Why it was ended."""
+    worker: Worker | None = None
+    """Who took it up last; None while it waits."""
+    began_at: float = 0.0
+    """When that was, in seconds since the epoch."""
+    dropped: bool = False
+    """It is cancelled because somebody stopped its trial."""
 
     def let_run(self, timer: asyncio.Future[None] | None) -> None:
         """Put a timer in the place of the last one: a worker that died is followed by another."""

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from cc_ray.recipe import Recipe
+from cc_ray.recipe import Recipe, trial_id
 from cc_ray.search.agenda import Agenda
 from cc_ray.search.models import Models
 from cc_ray.search.progress import Best, Failure, Progress, StudySummary
 from cc_ray.search.records import (
     TrialState,
     behind,
+    branched_before,
     hours_of,
     metrics_by_model,
     metrics_of,
@@ -36,18 +37,24 @@ class Study:
         agenda: What is done and what is to run.
         store: Takes the rows.
         estimated_s: How long the session is expected to take.
+        started_by: Who started it; empty where nobody said.
     """
 
-    def __init__(self, agenda: Agenda, store: Store, estimated_s: float) -> None:
+    def __init__(self, agenda: Agenda, store: Store, estimated_s: float, started_by: str = "") -> None:
         self.agenda = agenda
         self.task_id = agenda.task.task_id
         self.resources: Mapping[str, float] = {}
         """What the cluster has, once there is one."""
         self._store = store
         self._estimated_s = estimated_s
+        self._started_by = started_by
+        self._branched_from = agenda.branched_from or branched_before(store, agenda.space.name)
         self._behind = behind(store, agenda.space.name)
         self._started_at, self._clock = self._now(), time.monotonic()
         self._running: dict[Recipe, float] = {}
+        self._dropped: set[Recipe] = set()
+        self._open = dict.fromkeys(agenda.to_run)
+        """Recipes known that have not ended."""
         self._unwritten: list[tuple[TrialState, datetime]] = []
         self._models = Models(store)
         self._failures = list(agenda.failed)
@@ -98,7 +105,8 @@ class Study:
 
     def started(self, recipe: Recipe) -> None:
         """A trial begins."""
-        if recipe not in self._running:
+        if recipe not in self._running and recipe not in self._dropped:
+            self._open[recipe] = None
             self._running[recipe] = time.monotonic()
             self._models.need(recipe.model_ids(self.task_id), partial(self._store.has, "step"))
             self._note(self._state(recipe, "running"))
@@ -111,6 +119,9 @@ class Study:
         """A trial has all its models, or a step failed or was stopped; returns the metrics of its model, if any."""
         self._hours["cpus"] += chain.cpu_s / 3600
         self._hours["gpus"] += chain.gpu_s / 3600
+        if recipe in self._dropped:
+            return None
+        self._open.pop(recipe, None)
         if chain.failure:
             self._ended_short(recipe, chain)
             return None
@@ -134,6 +145,30 @@ class Study:
             self._failures.append(state)
         # The store alone knows of it: a driver that is killed now must not forget.
         self.flush()
+
+    def drop(self, trial: str, reason: str) -> tuple[Recipe, frozenset[str]] | None:
+        """Note that somebody stopped a trial.
+
+        Returns:
+            Its recipe and the models that no other trial waits for; None where it has ended, or is not known yet.
+        """
+        recipe = next((each for each in self._open if trial_id(self.study_id, each) == trial), None)
+        if recipe is None:
+            return None
+        del self._open[recipe]
+        self._dropped.add(recipe)
+        ids = recipe.model_ids(self.task_id)
+        alone = frozenset(ids).difference(*(other.model_ids(self.task_id) for other in self._open))
+        self._models.ended_short([model_id for model_id in ids if model_id in alone], failed=False)
+        self._note(self._state(recipe, "stopped", reason=reason))
+        self._running.pop(recipe, None)
+        self._stopped += 1
+        self.flush()
+        return recipe, alone
+
+    def is_dropped(self, recipe: Recipe) -> bool:
+        """Whether somebody stopped the trial."""
+        return recipe in self._dropped
 
     def flush(self) -> None:
         """Write the trials' changes since the last time, together: a file for each would be very many."""
@@ -165,7 +200,7 @@ class Study:
             self._note(self._state(recipe, "stopped", reason=reason))
         self.flush()
         self._running.clear()
-        self._write_study(state)
+        self._write_study(state, reason)
         return self.summary(state, reason or "")
 
     def summary(self, state: str, reason: str = "") -> StudySummary:
@@ -173,7 +208,7 @@ class Study:
         failures = (Failure(s.trial_id, str(s.recipe), s.failed_step or "", s.reason or "") for s in self._failures)
         return StudySummary(self.study_id, state, self.progress(0), tuple(failures), reason)
 
-    def progress(self, models_running: int) -> Progress:
+    def progress(self, models_running: int, waits_for: str = "") -> Progress:
         """The figures of this moment."""
         models = self._models.counts
         elapsed_s = time.monotonic() - self._clock
@@ -194,6 +229,7 @@ class Study:
             unchanged=self._unchanged,
             cpu_hours=self._hours["cpus"],
             gpu_hours=self._hours["gpus"],
+            waits_for=waits_for,
             elapsed_s=elapsed_s,
             remaining_s=self._remaining_s(elapsed_s),
         )
@@ -264,8 +300,19 @@ class Study:
             duration_s=time.monotonic() - self._running[recipe] if recipe in self._running else 0.0,
         )
 
-    def _write_study(self, state: str) -> None:
-        write_study(self._store, self.agenda.space, self.task_id, state, self._started_at, self.resources, self._now())
+    def _write_study(self, state: str, reason: str | None = None) -> None:
+        write_study(
+            self._store,
+            self.agenda.space,
+            self.task_id,
+            state,
+            self._started_at,
+            self.resources,
+            self._now(),
+            reason=reason,
+            started_by=self._started_by,
+            branched_from=self._branched_from,
+        )
 
     def _now(self) -> datetime:
         """The time, never before what other machines wrote of the study."""

@@ -28,17 +28,19 @@ from ray.tune.search import Searcher
 from cc_ray.errors import CcRayError, StoreUnavailableError
 from cc_ray.recipe import Recipe
 from cc_ray.search.agenda import take_stock
-from cc_ray.search.cluster import connected, nodes
+from cc_ray.search.arrival import await_nodes
+from cc_ray.search.cluster import connected, cpus
 from cc_ray.search.coordinator import coordinate
 from cc_ray.search.early_stopping import contest_of
 from cc_ray.search.matching import answers_for
-from cc_ray.search.needs import check_nodes, needs_of
+from cc_ray.search.needs import needs_of
 from cc_ray.search.plan import plan_agenda
 from cc_ray.search.progress import Progress, StudySummary
 from cc_ray.search.records import is_recorded, metrics_by_model, recipes_of
+from cc_ray.search.requests import Inbox
 from cc_ray.search.sampling import Listed, Sampler, operations_of
 from cc_ray.search.space import SearchSpace
-from cc_ray.search.steps import cancel, release_actor, steps_actor
+from cc_ray.search.steps import cancel, release_actor, steps_actor, stop_trial
 from cc_ray.search.study import Study
 from cc_ray.search.waiting import Pulse
 from cc_ray.search.work import Chain, Job, Outcome
@@ -55,6 +57,8 @@ _PATIENCE: Final = 10
 """A trial whose coordinator is lost, with its node, is begun again so many times."""
 _COORDINATOR_BYTES: Final = 200_000_000
 """Memory that a coordinator takes."""
+_MANY_CPUS: Final = 10_000
+"""No cluster grows beyond."""
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 _SETTINGS: Final = {
     # A trial would write its result in three formats that nobody reads: the store has it.
@@ -75,6 +79,7 @@ def explore(
     address: str | None = None,
     on_progress: OnProgress | None = None,
     retry_failed: bool = False,
+    started_by: str = "",
 ) -> StudySummary:
     """Run what a study lacks; a finished study takes a second and starts no cluster.
 
@@ -87,6 +92,7 @@ def explore(
         address: Of a Ray cluster; see `cluster.connected`.
         on_progress: Called about twice a second, from this thread.
         retry_failed: Run failed trials again.
+        started_by: Who asks for it; written down with the study.
 
     Returns:
         How the session ended. Failed trials do not raise: they are in the summary and in the table `trials`.
@@ -98,7 +104,7 @@ def explore(
         CcRayError: If there is no cluster to work on.
     """
     agenda = take_stock(space, store, retry_failed=retry_failed)
-    study = Study(agenda, store, plan_agenda(agenda, store).estimated_s)
+    study = Study(agenda, store, plan_agenda(agenda, store).estimated_s, started_by)
     if not agenda.count and is_recorded(store, agenda.space):
         return study.summary("finished")
     session = _Session(study, store, on_progress or _ignore)
@@ -126,7 +132,7 @@ class _Session:
         self.study = study
         self.stopped: str | None = None
         self.interrupted = False
-        """It was stopped by a signal."""
+        """Somebody stopped it, by a signal or a request."""
         self._unavailable: str | None = None
         """Why the store could not be used, by this process or by a step."""
         self._store = store
@@ -135,7 +141,10 @@ class _Session:
         self._name = uuid.uuid4().hex
         self._root = str(store.root)
         self._pulse = Pulse(self._root, self._name)
+        self._inbox = Inbox(store, study.study_id)
         self._cpus = 0
+        self._memory_bytes = 0.0
+        """What Ray may use of this machine."""
         self._cancelled = False
         self._handlers: dict[signal.Signals, Any] = {}
         """What was there for each signal before this session."""
@@ -162,11 +171,13 @@ class _Session:
         count = len(left) + self.study.agenda.count - len(self.study.agenda.to_run)
         if not count:
             return
-        with connected(address) as resources:
-            self.study.resources = resources
+        with connected(address):
             self._listen()
-            check_nodes(self._needs, nodes())
-            self._cpus = int(resources["CPU"])
+            await_nodes(self._needs, self._waits)
+            self.study.resources = ray.cluster_resources()
+            if self.stopped:
+                return
+            self._cpus = cpus()
             # Started here, the actor lives as long as this process wants it.
             steps_actor(self._root)
             try:
@@ -202,18 +213,39 @@ class _Session:
             cancel(self._root, self._name)
         return self.stopped is not None
 
-    def tick(self) -> None:
+    def room(self) -> int:
+        """Trials that may be at work at once; an autoscaler's nodes make room for more."""
+        return coordinators(self._cpus, self._memory_bytes)
+
+    def tick(self, waits_for: str = "") -> None:
         """Report progress, unless it has been reported a moment ago."""
         if time.monotonic() >= self._next_tick and not self._unavailable:
             ready = 0
             if self._cpus:
+                self._cpus = max(1, cpus())
                 beat = self._pulse.beat()
                 self.study.learn(beat.made)
                 ready = min(beat.ready, self._cpus)
             with self.needing_store():
                 self.study.flush()
-            self._on_progress(self.study.progress(ready))
+                self._heed()
+            self._on_progress(self.study.progress(ready, waits_for))
             self._next_tick = time.monotonic() + _TICK_S
+
+    def _heed(self) -> None:
+        """Do what somebody asked for."""
+        for request in self._inbox.new():
+            if request.trial_id is None:
+                self.stopped, self.interrupted = self.stopped or request.reason, True
+            elif dropped := self.study.drop(request.trial_id, request.reason):
+                recipe, alone = dropped
+                if self._cpus:  # Else none has begun.
+                    stop_trial(self._root, self._name, recipe.model_ids(self.study.task_id), alone)
+
+    def _waits(self, what: str) -> bool:
+        """Tell that a node is waited for; False when the session is to stop."""
+        self.tick(what)
+        return not self.should_stop()
 
     def _sampler(self, left: list[Recipe]) -> Sampler:
         agenda = self.study.agenda
@@ -244,7 +276,9 @@ class _Session:
         limit_s = self.study.agenda.space.step_time_limit_s
         contest, names = contest_of(self.study.agenda.space), (self.study.study_id, self._name)
         job = Job(self._root, task, self.study.task_id, Recipe(""), *names, self._needs, limit_s, contest)
-        width = min(count, coordinators(self._cpus, _this_node()["Resources"].get("memory", 0.0)))
+        self._memory_bytes = _this_node()["Resources"].get("memory", 0.0)
+        # Of these only as many are at work as there is `room` for.
+        width = min(count, coordinators(_MANY_CPUS, self._memory_bytes))
         again: list[Recipe] = []
         for _ in range(_PATIENCE):
             search = _Search(self, sampler, again)
@@ -269,7 +303,6 @@ class _Session:
                     search_alg=search,
                     scheduler=_InOrder(),
                     num_samples=count,
-                    max_concurrent_trials=width,
                     reuse_actors=True,
                 ),
                 run_config=tune.RunConfig(
@@ -327,14 +360,22 @@ class _Search(_NotRestored, Searcher):  # type: ignore[misc]
         """Those under way."""
         self.ended = 0
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        recipe = next(self._again, None) or self._sampler.next()
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if len(self.recipes) >= self._session.room():
+            return None
+        recipe = self._next()
         if recipe is None:
             return str(Searcher.FINISHED)
         self.recipes[trial_id] = recipe
         study = self._session.study
         lasting = recipe.model_ids(study.task_id)[-1] in study.agenda.lasting
         return {"recipe": json.dumps(recipe.to_json()), "lasting": lasting}
+
+    def _next(self) -> Recipe | None:
+        """The next recipe, those left out that were stopped before they began."""
+        while (recipe := next(self._again, None) or self._sampler.next()) and self._session.study.is_dropped(recipe):
+            self._sampler.tell(recipe, None, stopped=True)
+        return recipe
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         if self._session.stopped:
@@ -352,7 +393,8 @@ class _Search(_NotRestored, Searcher):  # type: ignore[misc]
             chain = Chain(result["made"], result["reused"], failure, result["cpu_s"], result["gpu_s"])
         with self._session.needing_store():
             values = self._session.study.ended(recipe, chain)
-            self._sampler.tell(recipe, values, stopped=chain.state == "stopped")
+            stopped = chain.state == "stopped" or self._session.study.is_dropped(recipe)
+            self._sampler.tell(recipe, values, stopped=stopped)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save, as above."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import ray
@@ -91,19 +92,27 @@ class Pulse:
 
 def _attempt(job: Job, made: dict[tuple[Kind, int], Outcome]) -> Chain:
     """Ask for all work of a trial and wait for it; `made` takes what was done at its request, by kind and place."""
-    tickets: list[Ticket] = ray.get(steps_actor(job.root).request.remote(job))
-    made |= {(ticket.kind, ticket.index): Outcome() for ticket in tickets if ticket.made}
-    outcomes = [_outcome(job, ticket) for ticket in tickets]
-    made |= {(ticket.kind, ticket.index): found for ticket, found in zip(tickets, outcomes, strict=True) if ticket.made}
+    actor = steps_actor(job.root)
+    steps = _outcomes(job, ray.get(actor.request.remote(job)), made)
+    there = next((index for index, outcome in enumerate(steps) if outcome.failed_step), len(steps))
+    timings = _outcomes(job, ray.get(actor.time.remote(job, there)), made)
     models = sum(kind == "step" for kind, _ in made)
     spent = [(job.asked(kind, index), outcome.duration_s) for (kind, index), outcome in made.items()]
     return Chain(
         models,
         len(job.recipe.steps) + 1 - models,
-        next((outcome for outcome in outcomes if outcome.failed_step), None),
+        next((outcome for outcome in (*steps, *timings) if outcome.failed_step), None),
         cpu_s=sum(asked.cpus * duration_s for asked, duration_s in spent),
         gpu_s=sum(asked.gpus * duration_s for asked, duration_s in spent),
     )
+
+
+def _outcomes(job: Job, tickets: Sequence[Ticket], made: dict[tuple[Kind, int], Outcome]) -> list[Outcome]:
+    """Wait for the work of tickets."""
+    made |= {(ticket.kind, ticket.index): Outcome() for ticket in tickets if ticket.made}
+    outcomes = [_outcome(job, ticket) for ticket in tickets]
+    made |= {(ticket.kind, ticket.index): found for ticket, found in zip(tickets, outcomes, strict=True) if ticket.made}
+    return outcomes
 
 
 def _outcome(job: Job, ticket: Ticket) -> Outcome:

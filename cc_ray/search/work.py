@@ -119,6 +119,19 @@ class Beat:
     """Models that were made for the session since it was last asked."""
 
 
+@dataclass(frozen=True)
+class Running:
+    """A piece of work that a worker does now."""
+
+    kind: Kind
+    name: str
+    """The step, as a person reads it."""
+    node_id: str
+    """Ray's identity of the machine."""
+    running_s: float
+    """For how long."""
+
+
 def actor_name(root: str) -> str:
     """Name of the steps' actor of a store."""
     return f"steps-{identity(root)}"

@@ -140,3 +140,5 @@ _is_running = ray.remote(num_cpus=0, max_retries=0)(_exists)
 _warm = ray.remote(num_cpus=1, max_retries=0)(_import)
 execute = ray.remote(num_cpus=1, max_retries=RETRIES)(_run)
 """A piece of work as a Ray task."""
+execute_on_gpu = ray.remote(num_gpus=1, max_calls=1, max_retries=RETRIES)(_run)
+"""The same in a process of its own: once a process has used a GPU it cannot see another one, which Ray may give it."""

@@ -69,7 +69,7 @@ def test_every_pod_mounts_the_store_and_is_bounded(name: str) -> None:
         assert container.resources and container.resources.limits == container.resources.requests
         assert {"cpu", "memory"} <= set(container.resources.limits or {})
         assert [mount.mountPath for mount in container.volumeMounts or []] == ["/mnt/cc-ray"]
-        assert [(env.name, env.value) for env in container.env or []] == [("CC_RAY_STORE", "/mnt/cc-ray/store")]
+        assert ("CC_RAY_STORE", "/mnt/cc-ray/store") in [(env.name, env.value) for env in container.env or []]
 
 
 @pytest.mark.parametrize("name", ["raycluster.yaml", "rayjob.yaml"])
@@ -96,6 +96,16 @@ def test_the_service_serves_what_serve_yaml_does() -> None:
 
     assert config.applications == ServeDeploySchema.model_validate(read("serve.yaml")).applications
     assert config.http_options.port in [port.containerPort for port in ports if port.name == "serve"]
+
+
+def test_the_service_starts_studies_on_the_cluster_that_stays() -> None:
+    made, cluster = parse(read("rayservice.yaml")), read("raycluster.yaml")["metadata"]["name"]
+    assert isinstance(made, RayService) and made.spec.rayClusterConfig.headGroupSpec.template.spec
+    given = {env.name: env for env in made.spec.rayClusterConfig.headGroupSpec.template.spec.containers[0].env or []}
+
+    assert given["RAY_API_SERVER_ADDRESS"].value == f"http://{cluster}-head-svc:8265"
+    token = given["CC_RAY_JOBS_TOKEN"].valueFrom
+    assert token and token.secretKeyRef and (token.secretKeyRef.name, token.secretKeyRef.key) == (cluster, "auth_token")
 
 
 def test_a_job_is_a_command_that_exists_and_may_run_again() -> None:

@@ -1,9 +1,13 @@
 from collections import Counter
 
+import pytest
+from torch import nn
+
 from cc_ray.search import SearchSpace, choice, recipe, step
 from cc_ray.search.agenda import take_stock
 from cc_ray.search.load import load_space
 from cc_ray.search.plan import plan
+from cc_ray.tasks.digits import Digits
 
 TUNED = recipe(choice("resnet", "vit"), [step("fine_tune", epochs=1)])
 
@@ -37,3 +41,11 @@ def test_the_demo_has_them_among_its_recipes() -> None:
     )
 
     assert with_them == without
+
+
+def test_those_that_do_not_apply_to_a_base_model_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Digits, "build", lambda task, base: nn.Sequential(nn.Flatten(), nn.GRU(64, 10)))
+
+    agenda = take_stock(SearchSpace("s", "digits", [recipe("resnet")]), None)
+
+    assert [str(recipe) for recipe in agenda.to_run] == ["resnet"]

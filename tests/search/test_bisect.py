@@ -107,6 +107,7 @@ def test_what_lost_channels_is_left_out_and_a_target_out_of_reach_is_said_to_be(
         planned(digits_store, made(digits_store, cut), BASE)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_ctrl_c_keeps_the_sets_that_were_measured(digits_store: Store) -> None:
     broken = made(digits_store, Step("uniform_quantization", {"bits": 2}))

@@ -15,7 +15,7 @@ from cc_ray.search.tuner import explore
 from cc_ray.store import Store
 
 SLOW = step("fine_tune", epochs=10_000)
-ROUND = step("uniform_quantization", bits=choice(2, 3, 4, 5, 6, 7, 8))
+ROUND = step("uniform_quantization", bits=choice(2, 4, 8))
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -29,16 +29,17 @@ def last_states(store: Store) -> dict[str, Any]:
 
 
 def test_a_step_that_takes_longer_than_its_limit_fails_and_no_other(digits_store: Store) -> None:
-    both = space(recipe("resnet", [SLOW, ROUND]), recipe("resnet", [step("calibrate")]), step_time_limit_s=6)
+    both = space(recipe("resnet", [SLOW, ROUND]), recipe("resnet", [step("calibrate")]), step_time_limit_s=12)
 
     summary = explore(both, digits_store)
 
     assert summary.state == "finished"
-    assert {failure.reason for failure in summary.failures} == {"it took longer than its limit of 6 s"}
+    assert {failure.reason for failure in summary.failures} == {"it took longer than its limit of 12 s"}
     assert {failure.step.split("(")[0] for failure in summary.failures} == {"fine_tune"}
-    assert (summary.progress.trials_done, summary.progress.trials_failed) == (1, 7)
+    assert (summary.progress.trials_done, summary.progress.trials_failed) == (1, 3)
 
 
+@pytest.mark.slow
 def test_a_study_ends_when_its_budget_is_spent_and_says_so(digits_store: Store) -> None:
     spent = explore(space(recipe("resnet", [ROUND]), cpu_hours=1e-6), digits_store)
 

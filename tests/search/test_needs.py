@@ -1,10 +1,10 @@
 import pytest
 
 from cc_ray.compress import operations
-from cc_ray.errors import CcRayError, InvalidRecipeError
+from cc_ray.errors import InvalidRecipeError
 from cc_ray.resources import Resources
 from cc_ray.search import SearchSpace, recipe
-from cc_ray.search.needs import check_nodes, needs_of, options
+from cc_ray.search.needs import needs_of, options, without_node
 
 GPU = Resources(gpus=0.5, memory_bytes=2_000_000_000, custom={"fast_disk": 1}, accelerator_type="H100")
 
@@ -38,15 +38,12 @@ def test_amounts_are_checked(wrong: dict[str, object]) -> None:
         Resources(**wrong)  # type: ignore[arg-type]
 
 
-def test_a_step_that_no_node_can_take_is_refused_with_what_it_asks_for() -> None:
+def test_what_no_node_can_take_is_found() -> None:
     here = {"CPU": 8.0, "GPU": 1.0, "memory": 8e9, "accelerator_type:H100": 1.0, "fast_disk": 1.0}
-    check_nodes({"fine_tune": GPU}, [{"CPU": 1.0}, here])
+    needs = {"fine_tune": GPU, "calibrate": Resources()}
 
-    with pytest.raises(
-        CcRayError,
-        match=r"'fine_tune' asks for 1 CPU, 0.5 GPU of type H100, 2 GB of memory, 1 fast_disk, which no node",
-    ):
-        check_nodes({"fine_tune": GPU}, [{**here, "GPU": 0.0}, {"CPU": 64.0, "GPU": 8.0}])
+    assert without_node(needs, [{"CPU": 1.0}, here]) == {}
+    assert without_node(needs, [{**here, "GPU": 0.0}, {"CPU": 64.0, "GPU": 8.0}]) == {"fine_tune": GPU}
 
 
 def test_they_become_options_of_a_ray_task_and_survive_json() -> None:

@@ -127,8 +127,8 @@ def test_orders_survive_the_round_trip_over_json_and_a_branch() -> None:
     written = recipe("resnet", [PRUNE, in_any_order(TUNE, CUT)])
 
     assert RecipeSpace.from_json(json.loads(json.dumps(written.to_json()))) == written
-    assert written.after("vit", [ROUND, ROUND], 3).in_any_order == ((3, 5),)
-    assert written.after("vit", [ROUND, ROUND], 3).orders() == [(0, 1, 2, 3, 4), (0, 1, 2, 4, 3)]
+    assert written.after("vit", [ROUND, ROUND], (3,)).in_any_order == ((3, 5),)
+    assert written.after("vit", [ROUND, ROUND], (3,)).orders() == [(0, 1, 2, 3, 4), (0, 1, 2, 4, 3)]
 
 
 def test_too_many_places_and_too_few_are_refused() -> None:

@@ -103,7 +103,9 @@ def test_with_ray_comes_out_what_comes_out_without(digits_store: Store, tmp_path
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_step_that_fails_fails_its_trials_and_no_others(digits_store: Store) -> None:
-    failing = space(recipe("resnet", [NOWHERE, optional(ROUND)]), recipe("resnet", [PRUNE]))
+    # Of a step that follows a change of the architecture it is not known before that it does not apply.
+    cut = step("channel_pruning", ratio=0.25)
+    failing = space(recipe("resnet", [cut, NOWHERE, optional(ROUND)]), recipe("resnet", [PRUNE]))
 
     summary = explore(failing, digits_store)
 
@@ -114,8 +116,8 @@ def test_a_step_that_fails_fails_its_trials_and_no_others(digits_store: Store) -
     row = next(row for row in digits_store.read("trials").to_pylist() if row["state"] == "failed")
     assert "nowhere" in row["failed_step"] and "nowhere" in row["reason"] and row["model_id"] is None
     assert summary.progress.models_failed == 1 and summary.progress.trials_failed == 3
-    # The base, the one that worked and the one that failed: what would have followed is never made.
-    assert summary.progress.models_total == 3
+    # The base, the two that worked and the one that failed: what would have followed is never made.
+    assert summary.progress.models_total == 4
 
     runs = digits_store.read("step_runs").num_rows
     assert len(explore(failing, digits_store).failures) == 3
@@ -134,6 +136,7 @@ def test_random_takes_as_many_as_asked(digits_store: Store) -> None:
     assert len(steps_run(digits_store)) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_optuna_counts_the_samples_of_all_sessions(digits_store: Store) -> None:
     def guided(samples: int) -> SearchSpace:
@@ -151,15 +154,15 @@ def test_optuna_counts_the_samples_of_all_sessions(digits_store: Store) -> None:
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_many_trials_wait_at_once_on_few_cpus(digits_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuner, "coordinators", lambda cpus, memory_bytes: 16)
+    monkeypatch.setattr(tuner, "coordinators", lambda cpus, memory_bytes: 8)
     seen: list[Progress] = []
-    bits = step("uniform_quantization", bits=choice(2, 3, 4, 5, 6, 7, 8), granularity=choice("tensor", "channel"))
-    wide = space(recipe("resnet", [step("fine_tune", epochs=8), optional(bits)]), recipe("resnet", [PRUNE]))
+    bits = step("uniform_quantization", bits=choice(3, 4, 8), granularity=choice("tensor", "channel"))
+    wide = space(recipe("resnet", [step("fine_tune", epochs=6), optional(bits)]), recipe("resnet", [PRUNE]))
 
     explore(wide, digits_store, on_progress=seen.append)
 
-    assert max(progress.trials_running for progress in seen) == 16
-    assert states(digits_store) == {"finished": 16}
+    assert max(progress.trials_running for progress in seen) == 8
+    assert states(digits_store) == {"finished": 8}
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -189,10 +192,11 @@ print(ended.state, "by somebody" if ended.interrupted else "")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_cleanly_and_the_next_run_goes_on(digits_store: Store, number: signal.Signals) -> None:
-    tuned = space(recipe("resnet", [PRUNE, step("fine_tune", epochs=choice(6, 7, 8, 9))]))
+    tuned = space(recipe("resnet", [PRUNE, step("fine_tune", epochs=choice(6, 7))]))
     arguments = [sys.executable, "-c", DRIVER, str(digits_store.root), json.dumps(tuned.to_json())]
 
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
@@ -206,7 +210,7 @@ def test_a_signal_stops_cleanly_and_the_next_run_goes_on(digits_store: Store, nu
     assert states(digits_store)["stopped"] > 0 and not states(digits_store)["running"]
 
     assert explore(tuned, digits_store).state == "finished"
-    assert states(digits_store) == {"finished": 4}
+    assert states(digits_store) == {"finished": 2}
     assert set(steps_run(digits_store).values()) == {1}
 
 
