@@ -20,8 +20,10 @@ from cc_ray.formats import FORMATS, encode, plain, rows
 from cc_ray.recipe import identity
 from cc_ray.views import Views
 
-MOST_ROWS: Final = 10_000
+MOST_ROWS: Final = 100_000
 """Rows of a page at most."""
+MOST_ROWS_OF_TEXT: Final = 10_000
+"""The same for JSON and CSV, which take long to write."""
 MOST_BYTES: Final = 64 * 2**20
 """Bytes of a page at most, in memory: an answer is made whole before it is sent."""
 MOST_BYTES_OF_TEXT: Final = 8 * 2**20
@@ -189,6 +191,10 @@ def _written(request: Request, paging: Paging, format: str, found: Found, header
 
 def _check_size(table: pa.Table, format: str) -> None:
     most = MOST_BYTES_OF_TEXT if format in ("json", "csv") else MOST_BYTES
+    if format in ("json", "csv") and table.num_rows > MOST_ROWS_OF_TEXT:
+        raise HTTPException(
+            413, f"the page has more than {MOST_ROWS_OF_TEXT:,} rows: ask for fewer with limit=, or for format=parquet."
+        )
     if table.nbytes > most:
         raise HTTPException(
             413, f"the page is larger than {most // 2**20} MiB: ask for fewer rows with limit=, or for format=arrow."

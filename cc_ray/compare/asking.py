@@ -5,8 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
+
+import pyarrow as pa
 
 from cc_ray.errors import ModelNotFoundError, NotComparableError
 from cc_ray.views import Views
@@ -127,26 +130,28 @@ def answered(views: Views, ids: Sequence[str]) -> None:
     """Make sure that predictions of the models are there, and are of classes.
 
     Raises:
-        NotComparableError: If one has none, or generates text.
+        NotComparableError: If one has none, generates text or predicts numbers.
     """
     chosen, given = named_in(ids)
     text = f"""
-        SELECT model_id, count(label) < count(*) AS generates
+        SELECT model_id, count(label) < count(*) AS of_others, count(value) > 0 AS of_numbers
         FROM predictions
         WHERE {chosen}
         GROUP BY model_id
     """
-    found = {row["model_id"]: row["generates"] for row in rows(views, text, given)}
+    found = {row["model_id"]: row for row in rows(views, text, given)}
     for model_id in ids:
-        if found.get(model_id):
-            raise generates_text(model_id)
+        if model_id in found and found[model_id]["of_others"]:
+            raise names_no_class(model_id, numbers=found[model_id]["of_numbers"])
     missing = [model_id for model_id in ids if model_id not in found]
     if missing:
         raise NotComparableError(f"there are no predictions of {', '.join(missing)}: leave it out of the comparison.")
 
 
-def generates_text(model_id: str) -> NotComparableError:
-    """An error for questions about classes, of a model that names none."""
+def names_no_class(model_id: str, *, numbers: bool = False) -> NotComparableError:
+    """An error for questions about classes, of a model that generates text or predicts numbers."""
+    if numbers:
+        return NotComparableError(f"{model_id} predicts numbers, not classes: ask `models` about it, or leave it out.")
     return NotComparableError(
         f"{model_id} generates text and predicts no classes: ask `generation` about it, or leave it out."
     )
@@ -156,6 +161,21 @@ def rows(views: Views, text: str, parameters: Sequence[Any] = ()) -> list[Row]:
     """A small answer as dictionaries."""
     found: list[Row] = views.sql(text, list(parameters)).to_pylist()
     return found
+
+
+def plain(table: pa.Table) -> list[Row]:
+    """As `to_pylist`, with times in UTC and without pandas: pyarrow loads it to make a time of any zone."""
+    columns = [_plain(each) for each in table.columns]
+    return [dict(zip(table.column_names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _plain(column: pa.ChunkedArray) -> list[Any]:
+    if not pa.types.is_timestamp(column.type) or column.type.tz is None:
+        values: list[Any] = column.to_pylist()
+        return values
+    without_zone = pa.timestamp(column.type.unit)
+    times = [time for chunk in column.chunks for time in chunk.view(without_zone).to_pylist()]
+    return [time if time is None else time.replace(tzinfo=UTC) for time in times]
 
 
 def column(views: Views, text: str, parameters: Sequence[Any] = ()) -> list[Any]:

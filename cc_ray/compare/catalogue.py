@@ -27,7 +27,7 @@ TABLE: Final = "table"
 """Name of an answer's only table."""
 
 _MODELS: Final = frozenset({"ids", "models", "compressed_ids", "base_ids"})
-_MODEL: Final = frozenset({"base", "model", "other", "text"})
+_MODEL: Final = frozenset({"base", "model", "other", "text", "by"})
 _USUAL: Final[Mapping[str, str]] = {
     "ids": "Models: identities, first digits of them, or names.",
     "model": "A model: its identity, first digits of it, or its name.",
@@ -55,6 +55,8 @@ class Kind(StrEnum):
     """`name:text`, several of them."""
     texts = "texts"
     """Several texts."""
+    integers = "integers"
+    """Several whole numbers."""
     choice = "choice"
     """One of a few words."""
     text = "text"
@@ -67,7 +69,9 @@ class Kind(StrEnum):
     """True or false."""
 
 
-SEVERAL: Final = frozenset({Kind.models, Kind.objectives, Kind.bounds, Kind.ranges, Kind.named, Kind.texts})
+SEVERAL: Final = frozenset(
+    {Kind.models, Kind.objectives, Kind.bounds, Kind.ranges, Kind.named, Kind.texts, Kind.integers}
+)
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,10 @@ class Parameter:
         """Texts by name."""
         return dict(self._pair(text, "name:text") for text in given)
 
+    def integers(self, _: Views, given: Sequence[str]) -> list[int]:
+        """Whole numbers."""
+        return [self._converted(int, text, "whole numbers") for text in given]
+
 
 _PARSED_SEVERAL: Final[Mapping[Kind, Callable[[Parameter, Views, Sequence[str]], Any]]] = {
     Kind.models: Parameter.models,
@@ -174,6 +182,7 @@ _PARSED_SEVERAL: Final[Mapping[Kind, Callable[[Parameter, Views, Sequence[str]],
     Kind.ranges: Parameter.ranges,
     Kind.named: Parameter.named,
     Kind.texts: lambda _, __, given: list(given),
+    Kind.integers: Parameter.integers,
 }
 
 
@@ -268,6 +277,9 @@ def _parameter(parameter: inspect.Parameter, hint: Any, meaning: str) -> Paramet
     hint = _without_none(hint)
     kind = _kind(parameter.name, hint)
     required = parameter.default is inspect.Parameter.empty
+    if kind is Kind.model and isinstance(parameter.default, str):
+        # Named as models are elsewhere, but a word is its default.
+        kind = Kind.text
     choices = tuple(str(choice) for choice in get_args(hint)) if kind is Kind.choice else ()
     return Parameter(parameter.name, kind, required, None if required else parameter.default, choices, meaning)
 
@@ -291,6 +303,8 @@ def _kind(name: str, hint: Any) -> Kind:
         return Kind.objectives
     if inner and isinstance(origin, type) and issubclass(origin, Mapping):
         return _BY_NAME.get(inner[1], Kind.ranges)
+    if inner == (int,):
+        return Kind.integers
     if inner:
         return Kind.models if name in _MODELS else Kind.texts
     if hint in _SIMPLE:
@@ -321,16 +335,29 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     Question(compare.show),
     Question(compare.compare),
     Question(compare.metric_definitions),
+    Question(compare.metric_histogram),
+    Question(compare.passing),
     Question(compare.class_names),
     Question(compare.studies),
     Question(compare.trials),
+    Question(compare.study_best),
+    Question(compare.study_costs),
+    Question(compare.study_repeats),
+    Question(compare.failures),
+    Question(compare.trial_output),
+    Question(compare.requests),
+    Question(compare.stopped_early),
+    Question(compare.reports),
     Question(compare.repeated_steps),
+    Question(compare.comparisons),
     # Lineage and recipes.
     Question(compare.parents),
     Question(compare.children),
     Question(compare.ancestors),
     Question(compare.descendants),
     Question(compare.siblings),
+    Question(compare.edges),
+    Question(compare.sweeps),
     Question(compare.nearest),
     Question(compare.differences),
     Question(compare.only_what_differs),
@@ -341,6 +368,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     Question(compare.spanning),
     Question(compare.knee),
     Question(compare.best_under),
+    Question(compare.check),
     Question(compare.hypervolume),
     Question(compare.hypervolume_history),
     Question(compare.efficiency),
@@ -353,17 +381,27 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     Question(compare.measures),
     Question(compare.measure_distribution),
     Question(compare.prediction_changes),
+    Question(compare.frequent_predictions),
     Question(compare.transition_matrix),
     Question(compare.confusion_matrices),
     Question(compare.instances),
     Question(compare.error_overlap),
     Question(compare.lost_overlap),
+    Question(compare.flip_matrix),
+    Question(compare.outcomes),
     Question(compare.exemplars),
     Question(compare.calibration),
     Question(compare.reliability),
     Question(compare.accuracy_tests),
     Question(compare.same_accuracy),
+    Question(compare.answering),
+    Question(compare.generates),
     Question(compare.generation),
+    Question(compare.texts),
+    Question(compare.scores_tokens),
+    Question(compare.token_losses),
+    Question(compare.hurt_tokens),
+    Question(compare.perplexity_by_position),
     Question(compare.noise_floor),
     Question(compare.one_seed_warning),
     # Layers.
@@ -374,7 +412,10 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     Question(compare.weight_distribution),
     Question(compare.activation_changes),
     Question(compare.activation_distribution),
+    Question(compare.activation_histograms),
+    Question(compare.layer_similarity),
     Question(compare.sensitivity),
+    Question(compare.bisections),
     # What stands out, and what looks wrong.
     Question(compare.insights),
     Question(compare.findings),

@@ -13,6 +13,8 @@ STEP: Final = " › "
 """Stands between the steps of a name."""
 GENERIC: Final = frozenset({"pruning", "quantization"})
 """Words of operations' names that go first where there is little room."""
+NOTHING: Final[tuple[object, ...]] = ([], {}, None)
+"""Values of parameters that ask for nothing."""
 
 
 def title(name: str) -> str:
@@ -34,6 +36,8 @@ def value_text(value: object) -> str:
         return f"{value:.4g}"
     if isinstance(value, list):
         return " | ".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return " | ".join(f"{name}: {value_text(item)}" for name, item in value.items())
     return str(value)
 
 
@@ -47,8 +51,10 @@ class Labels:
     """Names of the models of one snapshot.
 
     Args:
-        models: Rows of `compare.models` by model_id.
+        models: Rows of `compare.models` by model_id, with the columns of `READ` at least.
     """
+
+    READ: Final = ("model_id", "base", "operation", "parameters", "parent")
 
     def __init__(self, models: Mapping[str, Row]) -> None:
         self._models = models
@@ -64,13 +70,13 @@ class Labels:
         if row["operation"] is None:
             return str(row["base"])
         values = self.parameters[model_id]
-        named = [name for name in self.varying[row["operation"]] if name in values and values[name] != []]
+        named = [name for name in self.varying[row["operation"]] if name in values and values[name] not in NOTHING]
         return " ".join(_with_unit(name, values[name]) for name in named)
 
     def given(self, model_id: str) -> dict[str, str]:
         """All parameters of the last step that say something, as words: value by name."""
         values = self.parameters[model_id].items()
-        return {name.replace("_", " "): value_text(value) for name, value in values if value != []}
+        return {name.replace("_", " "): value_text(value) for name, value in values if value not in NOTHING}
 
     def name(self, model_id: str) -> str:
         """The whole recipe: "resnet › Magnitude pruning 0.75 › Calibrate"."""
@@ -121,8 +127,8 @@ class Labels:
 
     def _constant(self, model_id: str) -> str:
         varying = self.varying[self._models[model_id]["operation"]]
-        values = self.parameters[model_id].items()
-        return ", ".join(f"{name}={value_text(value)}" for name, value in values if name not in varying and value != [])
+        said = {name: value for name, value in self.parameters[model_id].items() if value not in NOTHING}
+        return ", ".join(f"{name}={value_text(value)}" for name, value in said.items() if name not in varying)
 
     def _varying(self) -> dict[str, list[str]]:
         seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
-from cc_ray.compare.asking import AMONG, Row, column, known, remembered
+from cc_ray.compare.asking import AMONG, Row, column, known, named_in, plain, remembered
 from cc_ray.compare.recipes.lineage import ancestors, children
 from cc_ray.views import Views
 
@@ -20,14 +20,21 @@ _MODELS: Final = """
             arg_max(ancestor, distance) AS root
         FROM ancestry
         GROUP BY model_id
+    ),
+    timed AS (
+        SELECT model_id, any_value(device) AS device FROM metrics
+        WHERE metric = 'latency_p50_ms' AND slice = 'all' GROUP BY model_id
     )
     SELECT
         models.model_id, name, base, operation, parameters, step_index, parent, root, task_id, representation,
+        -- 'cpu, 1 thread' and 'cuda: NVIDIA H200' begin with the kind of device.
+        list_contains(realised_on, regexp_extract(coalesce(timed.device, models.device), '^[a-z]+')) AS realised,
         artifact, study_id, created_at, model_metrics.* EXCLUDE (model_id)
     FROM models
     JOIN origin USING (model_id)
+    LEFT JOIN timed USING (model_id)
     LEFT JOIN model_metrics USING (model_id)
-    ORDER BY created_at, step_index, models.model_id
+    {chosen}
 """
 
 _CHANGES: Final = """
@@ -68,14 +75,16 @@ def models(views: Views) -> pa.Table:
     """A row per model, oldest first.
 
     Columns: model_id, name, base, operation, parameters (JSON), step_index, parent (null for a base model), root,
-    task_id, representation, artifact, study_id, created_at; then of each metric over all instances `<metric>`,
+    task_id, representation, realised (whether it runs in the form that is saved on the device that it was timed on, or
+    where it was not timed, made on; else what it saves is simulated; null where not known), artifact, study_id,
+    created_at; then of each metric over all instances `<metric>`,
     `<metric>_low`, `<metric>_high`, primary metrics first.
     """
-    return remembered(views, "models", lambda: _models(views))
+    return remembered(views, "models", lambda: _models(views, "ORDER BY created_at, step_index, models.model_id"))
 
 
-def _models(views: Views) -> pa.Table:
-    found = views.sql(_MODELS)
+def _models(views: Views, chosen: str, parameters: Sequence[Any] = ()) -> pa.Table:
+    found = views.sql(_MODELS.format(chosen=chosen), parameters)
     names = metric_definitions(views)["metric"].to_pylist()
     metrics = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
     for name in metrics:
@@ -97,14 +106,27 @@ def show(views: Views, model: str) -> ModelCard:
         ModelNotFoundError: If the store has no such model.
     """
     older, younger = ancestors(views, [model]), children(views, [model])
-    everything = models(views)
+    chosen, given = named_in([*older, model, *younger])
+    family = _models(views, f"WHERE {chosen}", given)
     return ModelCard(
-        of_ids(everything, [model]).to_pylist()[0],
-        of_ids(everything, older),
-        of_ids(everything, younger),
+        plain(_of_few(family, [model]))[0],
+        _of_few(family, older),
+        _of_few(family, younger),
         views.sql(_CHANGES, [model]),
         findings(views, [model]),
     )
+
+
+def answering(views: Views, ids: Iterable[str]) -> list[str]:
+    """Those of these models of which predictions are recorded, in the order given.
+
+    Raises:
+        ModelNotFoundError: If the store has no such model.
+    """
+    wanted = known(views, ids)
+    chosen, given = named_in(wanted)
+    there = set(column(views, f"SELECT DISTINCT model_id FROM predictions WHERE {chosen}", given))
+    return [model_id for model_id in wanted if model_id in there]
 
 
 def findings(views: Views, ids: Iterable[str] | None = None) -> pa.Table:
@@ -165,5 +187,15 @@ def repeated_steps(views: Views) -> pa.Table:
 
 def of_ids(table: pa.Table, ids: Iterable[str]) -> pa.Table:
     """Rows of a table that has one row per model_id, in the order of the ids."""
-    position = {model_id: index for index, model_id in enumerate(table["model_id"].to_pylist())}
-    return table.take(pa.array([position[model_id] for model_id in ids], pa.int64()))
+    places = _places(table)
+    return table.take(pa.array([places[model_id] for model_id in ids], pa.int64()))
+
+
+def _of_few(table: pa.Table, ids: Iterable[str]) -> pa.Table:
+    """As `of_ids`, which takes longer where pandas is not loaded yet: pyarrow loads it to make an array of places."""
+    places = _places(table)
+    return pa.concat_tables([table.slice(0, 0), *(table.slice(places[model_id], 1) for model_id in ids)])
+
+
+def _places(table: pa.Table) -> dict[str, int]:
+    return {model_id: place for place, model_id in enumerate(table["model_id"].to_pylist())}

@@ -2,25 +2,30 @@
 
 Small tables are copied into it; large ones are handed over as pyarrow datasets over named files. So DuckDB needs no
 file access at all, and none is given: no files, no network, no extensions, no change of settings.
+
+A table or view is made when a question first needs it: who asks one question does not wait for all the others.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.fs as pafs
 
 from cc_ray.errors import StoreError
 from cc_ray.schema import TABLES
+from cc_ray.store.parquet import read
 from cc_ray.views.definitions import comments, definitions, identifier, literal
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 LARGE: Final = frozenset({"predictions", "layers", "activations", "instances"})
 """Tables that are read from their files at each question; the others are copied when the views are opened."""
@@ -37,21 +42,17 @@ _CLOSED: Final = {
 
 @dataclass(frozen=True)
 class Rows:
-    """A store's rows as of one moment: small tables in memory, large ones as datasets."""
+    """A store's rows as of one moment: small tables in memory, large ones in their files."""
 
     files: Mapping[str, Sequence[Path]]
     small: Mapping[str, pa.Table] = field(default_factory=dict)
-    large: Mapping[str, ds.Dataset] = field(default_factory=dict)
     only: frozenset[str] | None = None
     """Names of the tables and views that are wanted; None for all."""
+    _datasets: dict[str, ds.Dataset] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls,
-        files: Mapping[str, Sequence[Path]],
-        before: Rows | None = None,
-        only: frozenset[str] | None = None,
-        late: bool = False,
+        cls, files: Mapping[str, Sequence[Path]], before: Rows | None = None, only: frozenset[str] | None = None
     ) -> Rows:
         """Read what `before` has not read yet; published files never change.
 
@@ -59,38 +60,76 @@ class Rows:
             files: Files by table.
             before: Rows of the same store, read with the same `only`.
             only: Names of the tables and views that are wanted; None for all.
-            late: Files of large tables may not be there before a question needs them.
 
         Raises:
             StoreError: If a file is damaged.
             FileNotFoundError: If a file is gone.
         """
         before = before or cls({})
-        wanted = [name for name in TABLES if only is None or name in only]
-        small = {name: _read(name, files[name], before) for name in wanted if name not in LARGE}
-        large = {name: _dataset(name, files[name], late) for name in wanted if name in LARGE}
-        return cls(files, small, large, only)
+        wanted = [name for name in SMALL if only is None or name in only]
+        return cls(files, {name: _read(name, files[name], before) for name in wanted}, only)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The tables and views that are wanted."""
+        everything = frozenset({*TABLES, *(definition.name for definition in definitions())})
+        return everything if self.only is None else everything & self.only
+
+    def large(self, name: str) -> ds.Dataset:
+        """The rows of a large table."""
+        from cc_ray.views.large import rows_in_files
+
+        if name not in self._datasets:
+            self._datasets[name] = rows_in_files(name, self.files[name])
+        return self._datasets[name]
 
 
-def brought_late(table: str, files: Sequence[Path], bring: Callable[[Path], None]) -> ds.Dataset:
-    """The rows of a large table for pyarrow alone: a file is brought when it is read."""
-    filesystem = pafs.PyFileSystem(_Late(bring))
-    paths = [str(file) for file in files]
-    return ds.FileSystemDataset.from_paths(paths, TABLES[table].schema, ds.ParquetFileFormat(), filesystem=filesystem)
+class Database:
+    """A database whose tables and views are made when they are asked for; for one thread at a time.
 
+    Args:
+        rows: The store's rows.
+        settings: DuckDB's settings beside those that close it.
+    """
 
-class _Late(pafs.FSSpecHandler):  # type: ignore[misc]
-    def __init__(self, bring: Callable[[Path], None]) -> None:
-        # Of what this class can do, pyarrow asks of named files that they are opened, and no more.
-        super().__init__(None)
-        self._bring = bring
+    def __init__(self, rows: Rows, settings: Mapping[str, Any] | None = None) -> None:
+        self.connection = duckdb.connect(":memory:", config={**_CLOSED, **_spilling(), **(settings or {})})
+        """`lock` it before anybody asks."""
+        self.connection.execute("CREATE SCHEMA stored")
+        self._rows = rows
+        self._made: frozenset[str] = frozenset()
 
-    def get_type_name(self) -> str:
-        return "late"
+    def make(self, names: frozenset[str]) -> None:
+        """See to it that tables and views are there.
 
-    def open_input_file(self, path: str) -> Any:
-        self._bring(Path(path))
-        return pafs.LocalFileSystem().open_input_file(path)
+        Args:
+            names: Their names, with those of all that they are made from.
+        """
+        missing = (names & self._rows.names) - self._made
+        if not missing:
+            return
+        self.connection.begin()
+        try:
+            self._make(missing)
+        except BaseException:
+            self.connection.rollback()
+            raise
+        self.connection.commit()
+        self._made |= missing
+
+    def _make(self, names: frozenset[str]) -> None:
+        covered = {definition.name for definition in definitions()}
+        for name, table in self._rows.small.items():
+            if name not in names:
+                continue
+            self.connection.register("incoming", table)
+            target = f"stored.{name}" if name in covered else name
+            self.connection.execute(f"CREATE TABLE {target} AS SELECT * FROM incoming")
+            self.connection.unregister("incoming")
+        register(self.connection, self._rows, names & LARGE)
+        for definition in definitions():
+            if definition.name in names:
+                self.connection.execute(definition.statement)
 
 
 def connect(rows: Rows, settings: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
@@ -100,19 +139,9 @@ def connect(rows: Rows, settings: Mapping[str, Any] | None = None) -> duckdb.Duc
         rows: The store's rows.
         settings: DuckDB's settings beside those that close it.
     """
-    connection = duckdb.connect(":memory:", config={**_CLOSED, **_spilling(), **(settings or {})})
-    connection.execute("CREATE SCHEMA stored")
-    covered = {definition.name for definition in definitions()}
-    for name, table in rows.small.items():
-        connection.register("incoming", table)
-        target = f"stored.{name}" if name in covered else name
-        connection.execute(f"CREATE TABLE {target} AS SELECT * FROM incoming")
-        connection.unregister("incoming")
-    register(connection, rows)
-    for definition in definitions():
-        if rows.only is None or definition.name in rows.only:
-            connection.execute(definition.statement)
-    return connection
+    database = Database(rows, settings)
+    database.make(rows.names)
+    return database.connection
 
 
 def _spilling() -> dict[str, str]:
@@ -136,10 +165,10 @@ def lock(connection: duckdb.DuckDBPyConnection, settings: Mapping[str, Any] | No
     connection.execute("SET lock_configuration = true")
 
 
-def register(connection: duckdb.DuckDBPyConnection, rows: Rows) -> None:
-    """Let a connection or cursor see the large tables: DuckDB keeps these per cursor."""
-    for name, dataset in rows.large.items():
-        connection.register(name, dataset)
+def register(connection: duckdb.DuckDBPyConnection, rows: Rows, names: Set[str]) -> None:
+    """Let a connection or cursor see large tables: DuckDB keeps these per cursor."""
+    for name in names:
+        connection.register(name, rows.large(name))
 
 
 def comment(connection: duckdb.DuckDBPyConnection, rows: Rows) -> None:
@@ -154,7 +183,7 @@ def comment(connection: duckdb.DuckDBPyConnection, rows: Rows) -> None:
 
 def comment_large(connection: duckdb.DuckDBPyConnection, rows: Rows) -> None:
     """Say what the large tables are, to the connection or cursor that they are registered with."""
-    connection.execute(comments(rows.large))
+    connection.execute(comments(sorted(rows.names & LARGE)))
 
 
 def _comments_of_metrics(connection: duckdb.DuckDBPyConnection, rows: Rows) -> str:
@@ -174,20 +203,9 @@ def _read(name: str, files: Sequence[Path], before: Rows) -> pa.Table:
     if not known.issubset(files):
         known = set()
     try:
-        fresh = _dataset(name, [file for file in files if file not in known]).to_table()
+        fresh = read([file for file in files if file not in known], TABLES[name].schema)
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError) as error:
+    except OSError as error:
         raise StoreError(f"cannot read the rows of '{name}': {error}") from error
     return pa.concat_tables([before.small[name], fresh]) if known else fresh
-
-
-def _dataset(name: str, files: Sequence[Path], late: bool = False) -> Any:
-    schema = TABLES[name].schema
-    if not files:
-        return ds.dataset(schema.empty_table())
-    paths = [str(file) for file in files]
-    if not late:
-        return ds.dataset(paths, schema=schema, format="parquet")
-    # This one does not ask whether they are there.
-    return ds.FileSystemDataset.from_paths(paths, schema, ds.ParquetFileFormat(), filesystem=pafs.LocalFileSystem())

@@ -8,19 +8,22 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 
-from cc_ray.errors import QueryError
+from cc_ray.errors import QueryError, StoppedError
+from cc_ray.stopping import go_on, interruptible
 from cc_ray.store import Store
 from cc_ray.store.layout import Layout
 from cc_ray.store.written import WrittenStore
-from cc_ray.views.database import SMALL, Rows, brought_late, comment, comment_large, connect, lock, register
-from cc_ray.views.definitions import asks_what_there_is, needed
+from cc_ray.views.database import LARGE, SMALL, Database, Rows, comment, comment_large, connect, lock, register
+from cc_ray.views.definitions import needed
 from cc_ray.views.statements import COMPACTED, check, explained
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 """Values for `?` by position, or for `$name` by name."""
@@ -46,10 +49,10 @@ class Views:
         self._arrangement = store.arrangement()
         known = before._rows if before else None
         small = [name for name in SMALL if only is None or name in only]
-        self._rows: Rows = store.steadily(lambda: Rows.of(store.snapshot(small), known, only, store.late))
-        self._idle: deque[duckdb.DuckDBPyConnection] = deque()
+        self._rows: Rows = store.steadily(lambda: Rows.of(store.snapshot(small), known, only))
+        self._idle: deque[_Cursor] = deque()
         self._lock = Lock()
-        self._away = set(self._rows.large) if store.late else set()
+        self._away = set(self._rows.names & LARGE) if store.late else set()
         """Large tables whose files were not brought yet."""
         self._commented = False
 
@@ -101,27 +104,30 @@ class Views:
 
         Raises:
             QueryError: If the statement is wrong, is not a question, or reaches beyond the store's views.
+            StoppedError: If a `Stop` that it runs under was asked.
         """
-        names = needed(query) if self._away else frozenset()
+        go_on()
+        names = needed(query)
         self._bring(self._away if names is None else self._away & names)
         try:
-            with self._cursor(tables or {}) as cursor:
-                check(cursor, query)
-                if asks_what_there_is(query):
-                    self._comment(cursor)
-                cursor.execute("BEGIN TRANSACTION READ ONLY")
-                try:
-                    return cursor.sql(query, params=parameters).to_arrow_table()
-                finally:
-                    # What the statement made for itself, PIVOT a type, goes with the transaction.
-                    cursor.execute("ROLLBACK")
+            try:
+                return self._answer(query, parameters, tables or {}, names)
+            except duckdb.CatalogException:
+                if names is None or names >= self._rows.names:
+                    raise
+                # Beside all there is: the error tells what may have been meant.
+                return self._answer(query, parameters, tables or {}, self._rows.names)
+        except duckdb.InterruptException as error:
+            raise StoppedError("this was cancelled.") from error
         except duckdb.Error as error:
             raise QueryError(explained(error)) from error
 
     def dataset(self, table: str) -> ds.Dataset:
         """The rows of a large table, for reading them in order without SQL; its files are brought one by one."""
         if table not in self._away:
-            return self._rows.large[table]
+            return self._rows.large(table)
+        from cc_ray.views.large import brought_late
+
         return brought_late(table, self._rows.files[table], lambda file: self._store.bring([file]))
 
     def refreshed(self) -> Views:
@@ -129,6 +135,22 @@ class Views:
         if self._store.version() == self.version and self._store.arrangement() == self._arrangement:
             return self
         return Views(self._store, self, self._rows.only)
+
+    def _answer(
+        self, query: str, parameters: Parameters | None, tables: Mapping[str, pa.Table], names: frozenset[str] | None
+    ) -> pa.Table:
+        """Answer one question for which these tables and views are made; None for all, with what they mean."""
+        with self._cursor(self._rows.names if names is None else names, tables) as cursor:
+            check(cursor, query)
+            if names is None:
+                self._comment(cursor)
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            try:
+                with interruptible(cursor.interrupt):
+                    return cursor.sql(query, params=parameters).to_arrow_table()
+            finally:
+                # What the statement made for itself, PIVOT a type, goes with the transaction.
+                cursor.execute("ROLLBACK")
 
     def _bring(self, tables: Set[str]) -> None:
         """DuckDB and pyarrow would wait for each other if files were brought while DuckDB reads them."""
@@ -140,36 +162,47 @@ class Views:
             self._away.discard(table)
 
     @cached_property
-    def _database(self) -> duckdb.DuckDBPyConnection:
+    def _database(self) -> Database:
         # Made when first asked: who takes a connection of their own does without.
-        connection = connect(self._rows)
-        lock(connection)
-        return connection
+        database = Database(self._rows)
+        lock(database.connection)
+        return database
 
     def _comment(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """When first asked for, because most questions see no comment and opening is to be quick."""
         with self._lock:
             if not self._commented:
-                comment(self._database, self._rows)
+                comment(self._database.connection, self._rows)
             self._commented = True
         comment_large(cursor, self._rows)
 
     @contextmanager
-    def _cursor(self, tables: Mapping[str, pa.Table]) -> Iterator[duckdb.DuckDBPyConnection]:
-        """One that no other thread has, kept for the next question: to register the large tables takes a while."""
-        try:
-            cursor = self._idle.pop()
-        except IndexError:
-            cursor = self._database.cursor()
-            register(cursor, self._rows)
+    def _cursor(self, names: frozenset[str], tables: Mapping[str, pa.Table]) -> Iterator[duckdb.DuckDBPyConnection]:
+        """One that no other thread has and that sees these tables and views, kept for the next question."""
+        with self._lock:
+            self._database.make(names)
+            cursor = self._idle.pop() if self._idle else _Cursor(self._database.connection.cursor())
+        cursor.see(self._rows, names)
         for name, table in tables.items():
-            cursor.register(name, table)
-        yield cursor
+            cursor.connection.register(name, table)
+        yield cursor.connection
         # After an error, and where names are to be forgotten, a new one is the safe one.
         for name in tables:
-            cursor.unregister(name)
-        if not {name.lower() for name in tables} & self._rows.large.keys():
+            cursor.connection.unregister(name)
+        if not {name.lower() for name in tables} & LARGE:
             self._idle.append(cursor)
+
+
+class _Cursor:
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+        self._seen: Set[str] = frozenset()
+
+    def see(self, rows: Rows, names: Set[str]) -> None:
+        """Register the large tables among these names, if they are not yet: that takes a while."""
+        fresh = (names & rows.names & LARGE) - self._seen
+        register(self.connection, rows, fresh)
+        self._seen |= fresh
 
 
 def open_views(root: Path | str, *, only_for: str | None = None) -> Views:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cc_ray.compare.layers.activations import activation_changes, linear_cka
-from cc_ray.compare.layers.distributions import BINS, activation_distribution
+from cc_ray.compare.layers.distributions import BINS, activation_distribution, activation_histograms
 from cc_ray.recipe import Recipe
 from cc_ray.store import Store
 from cc_ray.views import open_views
@@ -117,3 +117,26 @@ def test_a_module_of_a_third_model_alone_has_no_row(tmp_path: Path) -> None:
     found = activation_changes(open_views(tmp_path), ["child", "other"], "base").to_pylist()
 
     assert [(row["path"], row["model_id"]) for row in found] == [("conv", "other"), ("fc", "child"), ("fc", "other")]
+
+
+def test_histograms_of_all_modules_share_bins_by_module(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    put(store, "a", None, {"fc.10": X, "fc.9": X, "head": X}, [1, 2, 3])
+    wide = {"histogram": [0, 4], "histogram_edges": [0.0, 2.0, 4.0], "zeros": 0.25}
+    put(store, "b", "a", {"fc.9": X}, [1, 2, 3], **wide)
+    views = open_views(tmp_path)
+
+    found = activation_histograms(views, ["b", "a"]).to_pylist()
+
+    assert [(row["path"], row["model_id"]) for row in found] == [
+        ("fc.9", "b"),
+        ("fc.9", "a"),
+        ("fc.10", "a"),
+        ("head", "a"),
+    ]
+    of_both, of_one = found[1], found[2]
+    assert (of_both["edges"][-1], of_one["edges"][-1]) == (4.0, 2.0)
+    assert sum(of_both["shares"][: BINS // 2]) == pytest.approx(1)
+    assert found[0]["zeros"] == 0.25
+    assert activation_histograms(views, ["a", "b"], "fc.9")["model_id"].to_pylist() == ["a", "b"]
+    assert activation_histograms(views, ["a"], "f").num_rows == 0

@@ -8,7 +8,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from cc_ray.compare.behaviour.calibration import BINS, calibration, reliability
 from cc_ray.errors import NotComparableError
-from cc_ray.evaluate.predictions import Predictions, with_divergences
+from cc_ray.evaluate.answers.classes import Classes
 from cc_ray.recipe import Recipe
 from cc_ray.views import open_views
 from tests.compare.drawn import add_answers, add_classes
@@ -168,8 +168,8 @@ def test_an_infinite_loss_has_a_mean_and_no_interval(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     with np.errstate(divide="ignore"):
         logs = np.log([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
-    table = Predictions(np.arange(3), np.array([0, 1, 2]), logs).table("sure")
-    rows = with_divergences(table, base=None, parent=None)
+    table = Classes(np.arange(3), np.array([0, 1, 2]), logs).table("sure")
+    rows = Classes.compared(table, base=None, parent=None)
     store.publish("step", "sure", {"models": [model_row("sure", Recipe("net"))], "predictions": rows})
 
     (row,) = calibration(open_views(tmp_path), ["sure"]).to_pylist()

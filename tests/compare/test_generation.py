@@ -230,6 +230,9 @@ CLASSES: dict[str, Callable[[Views, str, str], object]] = {
     "accuracy_tests": lambda views, model, base: compare.accuracy_tests(views, [model], base),
     "same_accuracy": lambda views, model, base: compare.same_accuracy(views, [model, base]),
     "lost_overlap": lambda views, model, base: compare.lost_overlap(views, [model], base),
+    "flip_matrix": lambda views, model, base: compare.flip_matrix(views, [model, base]),
+    "outcomes": lambda views, model, base: compare.outcomes(views, [model], base),
+    "frequent_predictions": lambda views, model, base: compare.frequent_predictions(views, model, base),
 }
 
 

@@ -141,6 +141,18 @@ def test_reshaped_and_new_layers_are_ranked_with_the_changed_ones(tmp_path: Path
     assert found["path"].to_pylist() == ["new", "half", "pruned"]
 
 
+def test_a_layer_that_is_gone_is_among_the_most_changed(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    layers = [described(path, np.ones(4)) for path in ("body.0.fc", "body.1.fc", "body.2.fc")]
+    add_model(store, "base", layers=layers)
+    add_model(store, "child", parent="base", steps=[Step("drop")], layers=[layers[0], layers[2]])
+
+    (gone,) = most_changed_layers(open_views(tmp_path), "child", "base").to_pylist()
+
+    assert (gone["path"], gone["parameters"], gone["removed_parameters"]) == ("body.1.fc", 0, 4)
+    assert by_path(store, "child", "base")[""]["removed_parameters"] == 4
+
+
 def test_models_of_two_tasks_and_unknown_ones_are_errors(tmp_path: Path) -> None:
     store = new_store(tmp_path, tasks=(TASK, "other-1"))
     add_model(store, "mine")

@@ -8,7 +8,7 @@ from scipy import stats
 
 from cc_ray.compare import instances, measure_distribution, measures
 from cc_ray.errors import NotComparableError
-from cc_ray.evaluate.predictions import Predictions, with_divergences
+from cc_ray.evaluate.answers.classes import Classes
 from cc_ray.recipe import Recipe
 from cc_ray.views import Views, open_views
 from tests.benchmarks.make_predictions import make_predictions
@@ -113,8 +113,8 @@ def test_instances_of_which_a_measure_is_unknown_make_no_interval_narrower(tmp_p
     store = new_store(tmp_path)
     labels = np.array([0, 1, 2, 0])
     add_answers(store, "root", labels, np.array(answers(labels.tolist(), confidence=0.8)))
-    table = Predictions(np.arange(4), labels, np.log(answers([0, 2, 2, 1], confidence=0.6))).table("child")
-    rows = with_divergences(table, base=None, parent=None)
+    table = Classes(np.arange(4), labels, np.log(answers([0, 2, 2, 1], confidence=0.6))).table("child")
+    rows = Classes.compared(table, base=None, parent=None)
     unknown = pc.if_else(pa.array([False, False, False, True]), None, rows["loss"])
     rows = rows.set_column(rows.column_names.index("loss"), "loss", unknown)
     store.publish("step", "child", {"models": [model_row("child", Recipe("net"))], "predictions": rows})

@@ -64,7 +64,7 @@ def test_a_parent_that_is_not_in_the_store_makes_a_root(tmp_path: Path) -> None:
 def test_a_card_shows_a_model_among_its_relatives(family: Views) -> None:
     card = show(family, "bbbb")
 
-    assert card.model["model_id"] == "bbbb"
+    assert card.model == models(family).to_pylist()[1]
     assert card.ancestors["model_id"].to_pylist() == ["aaaa"]
     assert card.children["model_id"].to_pylist() == ["cccc"]
     assert card.findings["severity"].to_pylist() == ["error", "warning"]

@@ -8,7 +8,7 @@ from cc_ray.compare import behaviours
 from cc_ray.compare.behaviour.pairing import PARENT, ROOT, paired, pairs
 from cc_ray.divergence import FLOOR, Reference
 from cc_ray.errors import NotComparableError
-from cc_ray.evaluate.predictions import Predictions, with_divergences
+from cc_ray.evaluate.answers.classes import Classes
 from cc_ray.recipe import Step
 from cc_ray.store import Store
 from cc_ray.views import Views, open_views
@@ -98,7 +98,7 @@ def test_models_of_other_instances_are_compared_on_those_in_common(tmp_path: Pat
 def test_models_without_a_common_instance_are_refused(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     for name, instance in (("first", 0), ("second", 7)):
-        rows = Predictions(np.array([instance]), np.array([0]), np.log([[0.5, 0.5]])).table(name)
+        rows = Classes(np.array([instance]), np.array([0]), np.log([[0.5, 0.5]])).table(name)
         add_model(store, name)
         publish_predictions(store, name, rows)
 
@@ -141,10 +141,10 @@ def test_models_whose_lists_differ_in_length_have_no_divergence(tmp_path: Path) 
 
 def test_divergences_of_missing_answers_are_null() -> None:
     kinds = np.log([[0.5, 0.5], [0.9, 0.1]])
-    mine = Predictions(np.array([0, 1]), np.array([0, 0]), kinds).table("mine")
-    other = Predictions(np.array([1]), np.array([0]), kinds[:1]).table("other")
+    mine = Classes(np.array([0, 1]), np.array([0, 0]), kinds).table("mine")
+    other = Classes(np.array([1]), np.array([0]), kinds[:1]).table("other")
 
-    found = with_divergences(mine, base=other, parent=None)
+    found = Classes.compared(mine, base=other, parent=None)
 
     assert found["kl_from_base"].to_pylist()[0] is None
     assert found["kl_from_base"].to_pylist()[1] == pytest.approx(0.5 * np.log(0.5 / 0.9) + 0.5 * np.log(0.5 / 0.1))

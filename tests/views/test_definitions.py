@@ -152,6 +152,20 @@ def test_of_several_devices_and_slices_the_first_device_over_all_is_shown(tmp_pa
     ]
 
 
+def test_of_several_measurements_one_is_shown_with_its_own_interval(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    add_model(store, "aaaa")
+    measured = [(2.0, 1.0, None), (2.0, None, 3.0), (1.0, None, None)]
+    row = {"model_id": "aaaa", "metric": "latency_p50_ms", "split": "", "slice": "all", "device": "cpu"}
+    for place, (value, low, high) in enumerate(measured):
+        store.publish("latency", f"{place}", {"metrics": [{**row, "value": value, "ci_low": low, "ci_high": high}]})
+
+    found = open_views(tmp_path).sql("FROM model_metrics").to_pylist()
+
+    names = ("latency_p50_ms", "latency_p50_ms_low", "latency_p50_ms_high")
+    assert tuple(found[0][name] for name in names) == measured[0]
+
+
 def test_ancestry_holds_every_distance(tmp_path: Path) -> None:
     views = chain(new_store(tmp_path))
 

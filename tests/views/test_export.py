@@ -103,7 +103,10 @@ def test_a_client_finds_what_rows_and_columns_are(tmp_path: Path) -> None:
     assert client.sql(columns).fetchall() == [("the value, in the metric's unit",)]
 
 
-@pytest.mark.parametrize("keep_s", [1000, -1], ids=["old files are there", "old files are gone"])
+@pytest.mark.parametrize(
+    "keep_s",
+    [pytest.param(1000, id="old files are there"), pytest.param(-1, id="old files are gone", marks=pytest.mark.slow)],
+)
 def test_a_store_in_a_bucket_is_seen_alike(bucket_url: str, keep_s: float) -> None:
     assert_same(partly_compacted(bucket_url, keep_s).root)
 

@@ -155,7 +155,7 @@ def test_a_worker_ends_with_its_parent(store: Store) -> None:
         f"request = Request({ENDLESS!r}, limits=Limits(seconds=300));"
         "threading.Thread(target=lambda: w.ask(request), daemon=True).start();"
         "found = []\n"
-        "while not found: found = [q._process.pid for q in w._queries.values() if q._process]\n"
+        "while not found: found = [q._process.pid for q in list(w._queries.values()) if q._process]; time.sleep(0.01)\n"
         "time.sleep(1); print(found[0], flush=True); os._exit(0)"
     )
     pid = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)

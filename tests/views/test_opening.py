@@ -133,6 +133,26 @@ def test_the_own_connection_spoils_nothing(tmp_path: Path) -> None:
     assert views.connection.execute("SELECT count(*) FROM predictions").fetchall() == [(0,)]
 
 
+def test_a_name_that_is_nearly_one_of_the_store_is_told_the_right_one(tmp_path: Path) -> None:
+    views = open_views(new_store(tmp_path).root)
+    assert views.sql("FROM tasks").num_rows == 1
+
+    with pytest.raises(QueryError, match='Did you mean "model_metrics"'):
+        views.sql("FROM model_metric")
+
+
+def test_many_threads_ask_for_every_table_and_view_at_once(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    add_model(store, "aaaa", labels=[0], probabilities=answers([0]), metrics={"accuracy": 1.0})
+    names = [*TABLES, *(definition.name for definition in definitions())]
+    views = open_views(tmp_path)
+
+    with ThreadPoolExecutor(8) as pool:
+        counts = list(pool.map(lambda name: views.sql(f"FROM {name}").num_rows, names * 3))
+
+    assert counts == [open_views(tmp_path).sql(f"FROM {name}").num_rows for name in names] * 3
+
+
 def test_many_threads_ask_at_once(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     ids = [add_model(store, f"model{i}", labels=[0, 1], probabilities=answers([0, 2])) for i in range(4)]

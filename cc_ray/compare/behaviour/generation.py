@@ -167,15 +167,15 @@ def _alone(own: _Texts) -> Row:
     scored = _there(own, "loss", "tokens")
     if len(scored.instances):
         loss, tokens = scored.columns["loss"], scored.columns["tokens"]
-        sums = _resampled(np.stack([loss * tokens, tokens], axis=1))
+        sums = resampled(np.stack([loss * tokens, tokens], axis=1))
         row["tokens"] = int(tokens.sum())
-        row |= _ended("perplexity", np.exp((loss @ tokens) / tokens.sum()), np.exp(sums[:, 0] / sums[:, 1]))
+        row |= ended("perplexity", np.exp((loss @ tokens) / tokens.sum()), np.exp(sums[:, 0] / sums[:, 1]))
     judged = _there(own, "correct", "f1")
     if count := len(judged.instances):
         right, values = judged.columns["correct"].sum(), judged.columns["f1"]
         low, high = wilson(right, count)
         row |= {"exact_match": right / count, "exact_match_low": float(low), "exact_match_high": float(high)}
-        row |= _ended("f1", values.mean(), _resampled(values[:, None])[:, 0] / count)
+        row |= ended("f1", values.mean(), resampled(values[:, None])[:, 0] / count)
     return row
 
 
@@ -189,8 +189,8 @@ def _perplexities(own: _Texts, base: _Texts) -> Row:
     if not len(tokens) or not np.array_equal(tokens, base.columns["tokens"]):
         return {}
     change = (own.columns["loss"] - base.columns["loss"]) * tokens
-    sums = _resampled(np.stack([change, tokens], axis=1))
-    return _ended("perplexity_ratio", np.exp(change.sum() / tokens.sum()), np.exp(sums[:, 0] / sums[:, 1]))
+    sums = resampled(np.stack([change, tokens], axis=1))
+    return ended("perplexity_ratio", np.exp(change.sum() / tokens.sum()), np.exp(sums[:, 0] / sums[:, 1]))
 
 
 def _right(own: _Texts, base: _Texts) -> Row:
@@ -209,7 +209,7 @@ def _right(own: _Texts, base: _Texts) -> Row:
         "lost": lost,
         "gained": gained,
         "mcnemar_p": float(mcnemar(lost, gained)),
-        **_ended("f1_difference", change.mean(), _resampled(change[:, None])[:, 0] / count),
+        **ended("f1_difference", change.mean(), resampled(change[:, None])[:, 0] / count),
         "f1_p": _permuted(change),
     }
 
@@ -241,12 +241,13 @@ def _both(own: _Texts, base: _Texts, *names: str) -> tuple[_Texts, _Texts]:
     return _common(_there(own, *names), _there(base, *names))
 
 
-def _ended(name: str, value: Any, resampled: Floats) -> Row:
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+def ended(name: str, value: Any, drawn: Floats) -> Row:
+    """A value with the ends of its 95 % interval, the percentiles of what was drawn."""
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
     return {name: float(value), f"{name}_low": low, f"{name}_high": high}
 
 
-def _resampled(values: Floats) -> Floats:
+def resampled(values: Floats) -> Floats:
     """Sums of values, (n, k), over `RESAMPLES` draws of n instances with replacement, (`RESAMPLES`, k)."""
     rng, n = np.random.default_rng(0), len(values)
     parts = []

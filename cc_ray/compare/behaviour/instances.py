@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from cc_ray.compare.asking import Row, comparable, known, marks, one_task, rows
+from cc_ray.compare.behaviour.keeping import keep
 from cc_ray.compare.behaviour.loading import Answers, grouped_answers, load_answers
-from cc_ray.compare.behaviour.measures import Kind, Measure, check_measure, values_of
-from cc_ray.compare.behaviour.pairing import DIVERGENCES, Pair, each_paired, pairs
+from cc_ray.compare.behaviour.pairing import Pair, each_paired, pairs
 from cc_ray.compare.behaviour.summary import class_names
+from cc_ray.compare.behaviour.values import Kind, Measure, check_measure, computed, values_of
 from cc_ray.errors import NotComparableError
 from cc_ray.views import Views
 
@@ -76,6 +77,10 @@ def instances(
     measure: Measure = "true_probability",
     kind: Kind = "difference",
     between: Mapping[str, tuple[float, float]] | None = None,
+    where: str = "",
+    by: str | None = None,
+    rising: bool = False,
+    among: Sequence[int] | None = None,
     limit: int = 50,
     offset: int = 0,
 ) -> Instances:
@@ -91,6 +96,10 @@ def instances(
         measure: What `between` and the order "measure" look at.
         kind: How the measure is taken against the base.
         between: By model, ends of the interval (closed) in which its value lies; all of them must hold.
+        where: Only instances of which this is true, as for `measures`.
+        by: The model whose values give the order; without it the largest of all models counts.
+        rising: The smallest first, except by identity.
+        among: Only these, in this order where `sort` is "instance".
         limit: Instances on a page.
         offset: Instances on the pages before.
 
@@ -98,6 +107,7 @@ def instances(
         ModelNotFoundError: If the store has no such model.
         NotComparableError: If the models are of several tasks, one has no predictions, or `only`, `sort`, `measure` or
             `kind` is unknown.
+        QueryError: If `where` is not an expression that is true or false.
     """
     _check_choice("only", only, get_args(Only))
     _check_choice("sort", sort, get_args(Sort))
@@ -105,9 +115,14 @@ def instances(
     others = [model_id for model_id in comparable(views, ids, base) if model_id != base]
     # Alone, the base is compared with itself.
     wanted = pairs(views, others or [base], base)
-    asked = _Asked(label, only, sort, measure, kind, dict(between or {}))
+    asked = _Asked(only, sort, measure, kind, by, rising)
     own = load_answers(views, [base])[base]
-    places = _in_order(*_judged(views, wanted, own, asked), offset + limit)
+    kept = keep(views, base, label=label, where=where, between=between, measure=measure, kind=kind)
+    chosen, keys = _judged(views, wanted, own, asked)
+    chosen &= kept.flags(pa.table({"instance": own.instances, "label": own.columns["label"]}))
+    if among is not None:
+        chosen, keys = _among(own, among, chosen, keys, ordered=sort == "instance")
+    places = _in_order(chosen, keys, offset + limit)
     page = [{"instance": int(own.instances[at]), "label": own.columns["label"][at].as_py()} for at in places.first]
     return Instances(_page(views, page[offset:], [base, *others]), places.count)
 
@@ -116,52 +131,55 @@ def instances(
 class _Asked:
     """Which instances, and in which order."""
 
-    label: int | None
     only: Only
     sort: Sort
     measure: Measure
     kind: Kind
-    between: Mapping[str, tuple[float, float]]
+    by: str | None
+    rising: bool
 
     @property
     def divergences(self) -> list[str]:
         """What must be computed for it."""
-        return [self.measure] if self.measure in DIVERGENCES and (self.between or self.sort == "measure") else []
+        return computed(self.measure) if self.sort == "measure" else []
 
     def keys(self, table: pa.Table) -> Keys:
         """By what instances are sorted, the largest first; -inf where a value is null."""
         match self.sort:
             case "change":
-                return _keys(pc.subtract(table["true_probability"], table["base_true_probability"]), signed=False)
+                values, signed = pc.subtract(table["true_probability"], table["base_true_probability"]), False
             case "loss":
-                return _keys(table["loss"], signed=True)
-            case "measure":
-                return _keys(values_of(table, self.measure, self.kind), signed=False)
+                values, signed = table["loss"], True
             case _:
-                return np.zeros(len(table), np.float32)
+                values, signed = values_of(table, self.measure, self.kind), False
+        found = _keys(values, signed=signed)
+        return np.where(found == -np.inf, found, -found) if self.rising else found
 
 
 def _judged(views: Views, wanted: Sequence[Pair], base: Answers, asked: _Asked) -> tuple[Flags, Keys]:
     """Which of the base's instances are asked for, and the largest key over the models, (n,) each."""
     n = len(base.instances)
     found, keys = _Found(n), np.full(n, -np.inf)
-    inside = {model_id: np.zeros(n, bool) for model_id in asked.between}
     for pair, table in each_paired(views, wanted, asked.divergences):
         there = table["instance"].to_numpy()
         places: Places = slice(None) if len(there) == n else np.searchsorted(base.instances, there)
         found.add(places, table, asked.only)
-        if asked.sort != "instance":
+        if asked.sort != "instance" and asked.by in (None, pair.model):
             keys[places] = np.maximum(keys[places], asked.keys(table))
-        if pair.model in inside:
-            low, high = asked.between[pair.model]
-            values = pc.fill_null(values_of(table, asked.measure, asked.kind), np.nan).to_numpy()
-            inside[pair.model][places] = (values >= low) & (values <= high)
-    chosen = found.chosen(asked.only)
-    for flags in inside.values():
-        chosen &= flags
-    if asked.label is not None:
-        chosen &= _true(pc.equal(base.columns["label"], asked.label))
-    return chosen, keys
+    return found.chosen(asked.only), keys
+
+
+def _among(base: Answers, among: Sequence[int], chosen: Flags, keys: Keys, *, ordered: bool) -> tuple[Flags, Keys]:
+    """Those of some instances that are chosen, with keys that keep their order where it is asked for."""
+    there = set(base.instances.tolist())
+    listed = np.array([instance for instance in dict.fromkeys(among) if instance in there], np.int64)
+    places = np.searchsorted(base.instances, listed)
+    found = np.zeros_like(chosen)
+    found[places] = chosen[places]
+    if ordered:
+        keys = keys.copy()
+        keys[places] = -np.arange(len(places), dtype=np.float64)
+    return found, keys
 
 
 class _Found:

@@ -23,9 +23,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cc_ray.compare.asking import generates_text
+from cc_ray.compare.asking import names_no_class
 from cc_ray.divergence import Probabilities, probability_matrix
 from cc_ray.errors import NotComparableError
+from cc_ray.stopping import carried, go_on
 from cc_ray.views import Views
 
 Integers = NDArray[np.int64]
@@ -135,9 +136,12 @@ def _load(views: Views, ids: Iterable[str], columns: Sequence[str], *, keep: boo
     missing = [model_id for model_id, value in found.items() if value is None]
     # Places are looked up before the threads start: the first look may read many files' footers.
     places = {model_id: _index(views).places(model_id) for model_id in missing}
+
+    def read(model_id: str) -> Answers:
+        return _read(places[model_id], model_id, columns)
+
     with ThreadPoolExecutor(THREADS) as threads:
-        read = threads.map(lambda id: _read(places[id], id, columns), missing)
-        for model_id, value in zip(missing, read, strict=True):
+        for model_id, value in zip(missing, threads.map(carried(read), missing), strict=True):
             value = _sharing(value, next((other for other in found.values() if other is not None), value))
             if keep:
                 _answers.put((views.root, model_id), value)
@@ -185,6 +189,7 @@ def load_probabilities(
 def _matrices(places: Sequence[_Place], model_id: str, instances: Integers) -> Iterator[Probabilities]:
     for place in places:
         for table in place.blocks(("instance", "probabilities"), model_id):
+            go_on()
             matrix = probability_matrix(table["probabilities"])
             if matrix is None:
                 return
@@ -338,7 +343,9 @@ def _read(places: Sequence[_Place], model_id: str, columns: Sequence[str]) -> An
         )
     table = pa.concat_tables(tables, promote_options="default").combine_chunks()
     if table["label"].null_count:
-        raise generates_text(model_id)
+        held = _tables(places, model_id, ("instance", "value"))
+        numbers = any("value" in part.column_names and part["value"].null_count < len(part) for part in held)
+        raise names_no_class(model_id, numbers=numbers)
     instances = table["instance"].to_numpy()
     if not (instances[1:] > instances[:-1]).all():
         raise NotComparableError(f"the store holds several answers of {model_id} to one instance: leave it out.")

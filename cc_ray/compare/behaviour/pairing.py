@@ -22,6 +22,7 @@ from cc_ray.compare.asking import Origin, comparable, known, origins
 from cc_ray.compare.behaviour.loading import THREADS, Answers, Kept, in_groups, load_answers, load_probabilities
 from cc_ray.divergence import Probabilities, Reference
 from cc_ray.errors import NotComparableError
+from cc_ray.stopping import go_on
 from cc_ray.views import Views
 
 Integers = NDArray[np.int64]
@@ -247,6 +248,7 @@ def _streamed(
             # The base's next block is made ready while the models are compared with this one.
             coming = threads.submit(prepared, done)
             sizes.append(len(reference.probabilities))
+            go_on()
             list(threads.map(fill, group, repeat(reference)))
             done = reference
     # Where a model or the base has no lists, or of another length, there is nothing to tell.

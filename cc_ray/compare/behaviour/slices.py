@@ -6,18 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import scipy
 from numpy.typing import NDArray
 
-from cc_ray.compare.asking import one_task
+from cc_ray.compare.asking import one_task, remembered
 from cc_ray.compare.behaviour.aligned import Aligned, aligned
+from cc_ray.compare.behaviour.conditions import fulfilling
 from cc_ray.compare.behaviour.summary import class_names
 from cc_ray.compare.statistics.intervals import holm, mcnemar
 from cc_ray.compare.statistics.significance import Counts
-from cc_ray.errors import NotComparableError, QueryError
+from cc_ray.errors import NotComparableError
+from cc_ray.stopping import go_on
 from cc_ray.views import Views
 
 Integers = NDArray[np.int64]
@@ -44,20 +45,29 @@ class Slices:
     names: tuple[str, ...]
     kinds: tuple[str, ...]
     """Slices of one kind are not intersected: they exclude each other, or say the same."""
+    conditions: tuple[str, ...]
+    """Which instances are in it, as a plain condition."""
     members: Any
     """1 where an instance is in a slice, (slices, n), a sparse matrix."""
 
     @classmethod
-    def of(cls, names: Sequence[str], kinds: Sequence[str], places: Sequence[Integers], n: int) -> Slices:
+    def of(
+        cls,
+        names: Sequence[str],
+        kinds: Sequence[str],
+        conditions: Sequence[str],
+        places: Sequence[Integers],
+        n: int,
+    ) -> Slices:
         """Slices from the positions of their instances."""
         ends = np.cumsum([0, *map(len, places)])
         index = np.concatenate([np.empty(0, np.int64), *places])
         members = scipy.sparse.csr_array((np.ones(len(index), np.int64), index, ends), (len(names), n))
-        return cls(tuple(names), tuple(kinds), members)
+        return cls(tuple(names), tuple(kinds), tuple(conditions), members)
 
     def __add__(self, other: Slices) -> Slices:
         members = scipy.sparse.vstack([self.members, other.members], format="csr")
-        return Slices(self.names + other.names, self.kinds + other.kinds, members)
+        return Slices(self.names + other.names, self.kinds + other.kinds, self.conditions + other.conditions, members)
 
     def inside(self, places: Iterable[int]) -> NDArray[np.bool_]:
         """Which instances are in all of the slices at these places, (n,)."""
@@ -118,7 +128,8 @@ def worst_slices(views: Views, model: str, base: str, limit: int = 10, *, smalle
     out: an intersection whose difference is not larger than that of the rest of both of its slices by more than
     `STANDARD_ERRORS`, and a slice of whose flips one before it holds the share `EXPLAINED`.
 
-    Columns: slice, parts (list: one name, or the two that are intersected), n, share (of all instances), accuracy,
+    Columns: slice, parts (list: one name, or the two that are intersected), condition (an expression that chooses its
+    instances, as `where` of `measures` takes it), n, share (of all instances), accuracy,
     accuracy_low, accuracy_high, base_accuracy, difference, difference_low, difference_high, lost, gained, flips,
     mcnemar_p, holm_p, searched (number of slices).
 
@@ -142,15 +153,20 @@ def worst_slices(views: Views, model: str, base: str, limit: int = 10, *, smalle
     order = candidates.order(searched)
     kept = list(_unexplained(order, candidates.pairs, searched, found.lost[row] | found.gained[row], limit))
     counts = Counts(*(values[kept] for values in candidates.counts))
-    parts = [[searched.names[place] for place in dict.fromkeys(candidates.pairs[index].tolist())] for index in kept]
+    both = [list(dict.fromkeys(candidates.pairs[index].tolist())) for index in kept]
+    parts = [[searched.names[place] for place in places] for places in both]
+    conditions = [" AND ".join(searched.conditions[place] for place in places) for places in both]
     added = {
         "slice": pa.array([" and ".join(part) for part in parts], pa.string()),
         "parts": pa.array(parts, pa.list_(pa.string())),
+        "condition": pa.array(conditions, pa.string()),
         "share": pa.array(counts.n / max(int(found.answered[row].sum()), 1)),
         "holm_p": pa.array(candidates.holm_p[kept]),
         "searched": pa.array([len(candidates.pairs)] * len(kept), pa.int64()),
     }
-    return pa.table(counts.columns() | added).select(["slice", "parts", "n", "share", *_COUNTS[1:], "searched"])
+    return pa.table(counts.columns() | added).select(
+        ["slice", "parts", "condition", "n", "share", *_COUNTS[1:], "searched"]
+    )
 
 
 @dataclass(frozen=True)
@@ -192,23 +208,33 @@ def _model_slices(found: Aligned, row: int, chosen: Slices) -> pa.Table:
     return pa.table(columns | added)
 
 
-def _named(views: Views, found: Aligned, wanted: Iterable[str] | None) -> Slices:
+def named_instances(views: Views, task_id: str) -> dict[str, Integers]:
+    """Instances of each named slice of a task, ascending, by its name in order."""
     text = """
         SELECT DISTINCT slice, instance
         FROM (SELECT instance, unnest(slices) AS slice FROM instances WHERE task_id = ?)
         ORDER BY slice, instance
     """
-    table = views.sql(text, [one_task(views, found.ids)])
-    names, first = np.unique(table["slice"].to_numpy().astype(str), return_index=True)
-    instances = np.split(table["instance"].to_numpy(), first[1:])
-    there = dict(zip(names.tolist(), instances, strict=False))
+
+    def ask() -> dict[str, Integers]:
+        table = views.sql(text, [task_id])
+        names, first = np.unique(table["slice"].to_numpy().astype(str), return_index=True)
+        return dict(zip(names.tolist(), np.split(table["instance"].to_numpy(), first[1:]), strict=False))
+
+    return remembered(views, f"slices of {task_id}", ask)
+
+
+def _named(views: Views, found: Aligned, wanted: Iterable[str] | None) -> Slices:
+    there = named_instances(views, one_task(views, found.ids))
     chosen = list(there) if wanted is None else list(dict.fromkeys(wanted))
     for name in chosen:
         if name not in there:
             known = ", ".join(list(there)[:20]) or "none"
             raise NotComparableError(f"the task has no slice '{name}'. Its slices: {known}.")
     places = [_places(found, there[name]) for name in chosen]
-    return Slices.of(chosen, [f"named {name}" for name in chosen], places, len(found.instances))
+    quoted = [name.replace("'", "''") for name in chosen]
+    conditions = [f"list_contains(slices, '{name}')" for name in quoted]
+    return Slices.of(chosen, [f"named {name}" for name in chosen], conditions, places, len(found.instances))
 
 
 def _places(found: Aligned, instances: Integers) -> Integers:
@@ -217,66 +243,43 @@ def _places(found: Aligned, instances: Integers) -> Integers:
 
 
 def _conditions(views: Views, found: Aligned, conditions: Mapping[str, str]) -> Slices:
-    places = [_places(found, _fulfilling(views, found, name, text)) for name, text in conditions.items()]
-    return Slices.of(list(conditions), list(conditions), places, len(found.instances))
-
-
-def _fulfilling(views: Views, found: Aligned, name: str, condition: str) -> Integers:
-    """Instances of which a condition is true; unknown (null) counts as false."""
-    text = f"""
-        WITH answers AS (
-            SELECT predictions.*, instances.* EXCLUDE (task_id, instance, label)
-            FROM predictions
-            LEFT JOIN instances ON instances.instance = predictions.instance AND instances.task_id = ?
-            WHERE model_id = ?
-        )
-        SELECT instance, ({_expression(name, condition)}) AS inside FROM answers
-    """
-    try:
-        table = views.sql(text, [one_task(views, found.ids), found.ids[0]])
-    except QueryError as error:
-        raise QueryError(f"slice '{name}' has a condition that cannot be answered: {error}") from error
-    if table["inside"].type != pa.bool_():
-        raise QueryError(
-            f"slice '{name}' has a condition that is {table['inside'].type}, not true or false: {condition}. "
-            "Compare it with something."
-        )
-    inside: Integers = table.filter(table["inside"])["instance"].to_numpy()
-    return inside
-
-
-def _expression(name: str, condition: str) -> str:
-    """A condition as DuckDB reads it: whatever else stands in the text is refused, comments are dropped."""
-    try:
-        return str(duckdb.SQLExpression(condition))
-    except duckdb.Error as error:
-        raise QueryError(
-            f"slice '{name}' has a condition that is not one SQL expression: {condition!r}. "
-            "Write what follows WHERE, such as: confidence < 0.6 AND label = 3."
-        ) from error
+    places = [
+        _places(found, fulfilling(views, found.ids[0], text, f"slice '{name}'")) for name, text in conditions.items()
+    ]
+    return Slices.of(list(conditions), list(conditions), list(conditions.values()), places, len(found.instances))
 
 
 def _classes(views: Views, found: Aligned) -> Slices:
     names, labels = class_names(views, found.ids[0]), np.unique(found.labels).tolist()
     places = [np.flatnonzero(found.labels == label) for label in labels]
     called = [f"class {names.get(label, label)}" for label in labels]
-    return Slices.of(called, ["class"] * len(labels), places, len(found.instances))
+    conditions = [f"label = {label}" for label in labels]
+    return Slices.of(called, ["class"] * len(labels), conditions, places, len(found.instances))
 
 
 def _quantiles(found: Aligned) -> Slices:
     names: list[str] = []
+    conditions: list[str] = []
     places: list[Integers] = []
-    for name, text in (("confidence", "confidence"), ("entropy", "entropy"), ("margin", "|margin|")):
+    for name, text, written in (
+        ("confidence", "confidence", "confidence"),
+        ("entropy", "entropy", "entropy"),
+        ("margin", "|margin|", "abs(margin)"),
+    ):
         values = np.abs(found.columns[name][0])
         if np.isnan(values).any():
             continue
-        edges = np.unique(np.quantile(values, np.linspace(0, 1, QUANTILES + 1)[1:-1]))
+        quantiles = np.quantile(values, np.linspace(0, 1, QUANTILES + 1)[1:-1])
+        # As they are written: a condition chooses the same instances.
+        edges = np.unique(np.array([f"{edge:.4g}" for edge in quantiles], np.float32))
         bins = np.searchsorted(edges, values)
         ends = [f"{edge:.4g}" for edge in edges]
         for bin_, (low, high) in enumerate(zip(["", *ends], [*ends, ""], strict=True)):
             names.append(f"base {text} {f'≤ {high}' if not low else f'> {low}' if not high else f'{low} to {high}'}")
+            bounds = [f"{written} > {low}"] * bool(low) + [f"{written} <= {high}"] * bool(high)
+            conditions.append(" AND ".join(bounds) or "true")
             places.append(np.flatnonzero(bins == bin_))
-    return Slices.of(names, ["answer"] * len(names), places, len(found.instances))
+    return Slices.of(names, ["answer"] * len(names), conditions, places, len(found.instances))
 
 
 def _distinct(slices: Slices) -> Slices:
@@ -287,8 +290,10 @@ def _distinct(slices: Slices) -> Slices:
     ]
     first = {key: place for place, key in reversed(list(enumerate(held)))}
     kept = [place for place in sorted(first.values()) if 0 < members[[place]].nnz < members.shape[1]]
-    names, kinds = ([values[place] for place in kept] for values in (slices.names, slices.kinds))
-    return Slices(tuple(names), tuple(kinds), members[kept])
+    names, kinds, conditions = (
+        tuple(values[place] for place in kept) for values in (slices.names, slices.kinds, slices.conditions)
+    )
+    return Slices(names, kinds, conditions, members[kept])
 
 
 def _candidates(searched: Slices, found: Aligned, row: int, smallest: int) -> _Candidates:
@@ -334,6 +339,7 @@ def _unexplained(
     for index in order:
         if len(kept) == limit:
             return
+        go_on()
         flips = searched.inside(pairs[index].tolist()) & flipped
         if any((flips & other).sum() >= EXPLAINED * flips.sum() for other in kept):
             continue

@@ -10,14 +10,15 @@ that its recipe starts from.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from cc_ray.compare.asking import column, origins
+from cc_ray.compare.asking import column, origins, remembered
 from cc_ray.compare.behaviour.groups import Groups, flags, numbers
-from cc_ray.compare.behaviour.pairing import Pair, each_paired, paired, pairs
+from cc_ray.compare.behaviour.pairing import Pair, each_paired, pairs
 from cc_ray.compare.statistics.intervals import holm, mcnemar, paired_bootstrap, wilson
 from cc_ray.views import Views
 
@@ -65,36 +66,13 @@ def behaviours_by_class(views: Views, ids: Iterable[str], base: str) -> pa.Table
     found = _all_counted(views, wanted, by_class=True)
     found = _judged(named(views, found, wanted))
     found = found.append_column("label_name", label_names(views, wanted[0].base, found["label"]))
-    return found.append_column("holm_p", pa.array(_holm_by_model(found))).select(_CLASSES)
-
-
-def prediction_changes(views: Views, model: str, base: str, limit: int = 5) -> pa.Table:
-    """The most frequent changes of prediction from a base to a model.
-
-    Columns: base_prediction, prediction, base_prediction_name, prediction_name, count, share (of all instances), lost,
-    gained. Most frequent first.
-
-    Args:
-        views: The store.
-        model: Model.
-        base: Model that it is compared with; or "@parent" or "@base".
-        limit: Number of rows at most.
-
-    Raises:
-        ModelNotFoundError: If the store has no such model.
-        NotComparableError: If the models are of several tasks, or one has no predictions.
-    """
-    wanted = pairs(views, [model], base)
-    found = views.sql(_CHANGES, [limit], tables={"paired": paired(views, wanted)})
-    for name in ("prediction", "base_prediction"):
-        found = found.add_column(2, f"{name}_name", label_names(views, model, found[name]))
-    return found
+    return found.append_column("holm_p", pa.array(holm_by_model(found, found["mcnemar_p"].to_numpy()))).select(_CLASSES)
 
 
 def class_names(views: Views, model: str) -> dict[int, str]:
     """Name of each class of a model's task, by label."""
     text = "SELECT class_names FROM tasks JOIN models USING (task_id) WHERE model_id = ?"
-    found = column(views, text, [model])
+    found = remembered(views, f"classes of {model}", lambda: column(views, text, [model]))
     return dict(enumerate(found[0])) if found else {}
 
 
@@ -104,6 +82,16 @@ def label_names(views: Views, model: str, labels: pa.ChunkedArray) -> pa.Chunked
     names = class_names(views, model)
     texts = pa.array([names.get(label, str(label)) for label in coded.dictionary.to_pylist()], pa.string())
     return pa.chunked_array([texts.take(coded.indices)])
+
+
+def holm_by_model(found: pa.Table, p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """P-values corrected over each model's rows; NaN stays."""
+    ids = found["model_id"].to_numpy(zero_copy_only=False)
+    corrected = np.full(len(p), np.nan)
+    for model_id in dict.fromkeys(ids):
+        own = (ids == model_id) & ~np.isnan(p)
+        corrected[own] = holm(p[own])
+    return corrected
 
 
 def named(views: Views, found: pa.Table, wanted: Sequence[Pair]) -> pa.Table:
@@ -125,21 +113,6 @@ _BEHAVIOURS: Final = [
 _CLASSES: Final = [
     "model_id", "name", "base_id", "label", "label_name", *_COUNTS, *_CHANGE, "mcnemar_p", "holm_p", "kl_mean"
 ]  # fmt: skip
-
-
-_CHANGES: Final = """
-    WITH counted AS (
-        SELECT
-            base_prediction, prediction, count(*) AS "count", count(*) / sum(count(*)) OVER () AS share,
-            count_if(lost)::BIGINT AS lost, count_if(gained)::BIGINT AS gained
-        FROM paired
-        GROUP BY base_prediction, prediction
-    )
-    FROM counted
-    WHERE base_prediction <> prediction
-    ORDER BY "count" DESC, base_prediction, prediction
-    LIMIT ?
-"""
 
 
 def _counted(pair: Pair, table: pa.Table, *, by_class: bool) -> pa.Table:
@@ -196,11 +169,3 @@ def _judged(found: pa.Table) -> pa.Table:
     for name, values in added.items():
         found = found.append_column(name, pa.array(values))
     return found
-
-
-def _holm_by_model(found: pa.Table) -> Any:
-    ids, p = found["model_id"].to_numpy(zero_copy_only=False), found["mcnemar_p"].to_numpy()
-    corrected = np.empty_like(p)
-    for model_id in dict.fromkeys(ids):
-        corrected[ids == model_id] = holm(p[ids == model_id])
-    return corrected

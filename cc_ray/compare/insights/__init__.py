@@ -38,6 +38,7 @@ from cc_ray.compare.insights.tensors import sqnr_collapse
 from cc_ray.compare.labels import Labels
 from cc_ray.compare.models import models
 from cc_ray.errors import NotComparableError
+from cc_ray.stopping import go_on
 from cc_ray.views import Views
 
 Rule = Callable[[Scene], Iterator[Insight]]
@@ -109,7 +110,9 @@ def _noticed(
 ) -> Iterator[Insight]:
     wanted = known(views, ids) if ids is not None else _all_of(everything, *known(views, [base] if base else []))
     for scene in _scenes(views, everything, wanted, base):
-        yield from (one for rule, _ in RULES for one in rule(scene))
+        for rule, _ in RULES:
+            go_on()
+            yield from rule(scene)
 
 
 def _all_of(everything: dict[str, Row], *base: str) -> list[str]:

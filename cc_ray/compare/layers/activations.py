@@ -71,7 +71,7 @@ def activation_changes(views: Views, ids: Iterable[str], base: str, *, pattern: 
     Source of CKA: Kornblith et al., 2019, "Similarity of Neural Network Representations Revisited".
     """
     models = comparable(views, ids, base)
-    held = _outputs(views, list(dict.fromkeys([base, *models])))
+    held = stored_outputs(views, list(dict.fromkeys([base, *models])))
     paths = sorted({path for path, _ in held}, key=natural)
     if pattern:
         paths = matching(views, paths, pattern)
@@ -101,7 +101,8 @@ def linear_cka(first: Outputs, second: Outputs) -> float | None:
     return float((ours * theirs).sum()) / scale if scale > 0 else None
 
 
-def _outputs(views: Views, models: Sequence[str]) -> dict[tuple[str, str], Row]:
+def stored_outputs(views: Views, models: Sequence[str]) -> dict[tuple[str, str], Row]:
+    """What the modules of models put out, by path and model_id: `values` is (instances, channels)."""
     text = f"""
         SELECT model_id, layer, module, instances, shape, "values", isolated_sqnr_db
         FROM activations

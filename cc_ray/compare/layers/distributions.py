@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cc_ray.compare.asking import Row, known, marks, rows
+from cc_ray.compare.layers.module_paths import natural
 from cc_ray.views import Views
 
 Floats = NDArray[np.float64]
@@ -25,6 +26,19 @@ _SCHEMA: Final = pa.schema(
         "high": pa.float64(),
         "count": pa.float64(),
         "share": pa.float64(),
+    }
+)
+
+_ACTIVATION_HISTOGRAMS: Final = pa.schema(
+    {
+        "path": pa.string(),
+        "module": pa.string(),
+        "model_id": pa.string(),
+        "mean": pa.float64(),
+        "std": pa.float64(),
+        "zeros": pa.float64(),
+        "edges": pa.list_(pa.float64()),
+        "shares": pa.list_(pa.float64()),
     }
 )
 
@@ -88,6 +102,46 @@ def activation_distribution(views: Views, ids: Iterable[str], path: str) -> pa.T
     edges = _common_edges(list(outputs.values()))
     found = [row for id in wanted if id in outputs for row in _binned(id, [outputs[id]], edges)]
     return pa.Table.from_pylist(found, _SCHEMA)
+
+
+def activation_histograms(views: Views, ids: Iterable[str], path: str = "") -> pa.Table:
+    """How the outputs of models' modules are distributed over the stored sample of instances, module by module.
+
+    A row per innermost module and model that has it, by path, the models in the order of the ids. A module's bins are
+    common to its models, as `activation_distribution` has them. Columns:
+
+    - path, module (class), model_id, mean, std, zeros (share of outputs that are exactly zero);
+    - edges (of the `BINS` bins; one more than bins), shares (of the model's outputs here, by bin).
+
+    Args:
+        views: The store.
+        ids: Models.
+        path: Module that is meant, with all below it; "" for the whole model.
+
+    Raises:
+        ModelNotFoundError: If the store has no such model.
+    """
+    wanted = known(views, ids)
+    text = f"""
+        SELECT layer AS path, module, model_id, mean, std, zeros AS zero_share, 0 AS zeros, histogram, histogram_edges
+        FROM activations
+        WHERE model_id IN {marks(wanted)} AND (? = '' OR layer = ? OR starts_with(layer, ? || '.'))
+    """
+    modules: dict[str, dict[str, Row]] = defaultdict(dict)
+    for row in rows(views, text, [*wanted, path, path, path]):
+        modules[row["path"]][row["model_id"]] = row
+    found = [row for own in sorted(modules, key=natural) for row in _side_by_side(modules[own], wanted)]
+    return pa.Table.from_pylist(found, _ACTIVATION_HISTOGRAMS)
+
+
+def _side_by_side(outputs: dict[str, Row], models: Sequence[str]) -> Iterator[Row]:
+    """One module's histograms in bins that all its models share."""
+    edges = _common_edges(list(outputs.values()))
+    for model_id in models:
+        if model_id in outputs:
+            row = outputs[model_id]
+            counts = _rebinned(row, edges)
+            yield row | {"zeros": row["zero_share"], "edges": edges, "shares": counts / (counts.sum() or 1.0)}
 
 
 def _common_edges(tensors: Sequence[Row]) -> Floats:

@@ -58,9 +58,10 @@ def matching(views: Views, paths: Iterable[str], pattern: str) -> list[str]:
     try:
         hits = views.sql("SELECT path FROM given WHERE regexp_matches(path, ?, 'i')", [pattern], {"given": given})
     except QueryError as error:
+        reason = str(error).removeprefix("Invalid Input Error: ")
         raise QueryError(
-            f"'{pattern}' is no regular expression: {error} Write, for example, 'layer1.*conv'; a dot that is "
-            "meant as one is '\\.'."
+            f"'{pattern}' is no regular expression: {reason} Write, for example, 'layer1.*conv'; a dot that is meant "
+            "as one is '\\.'."
         ) from error
     return _topmost(set(hits["path"].to_pylist()), candidates)
 

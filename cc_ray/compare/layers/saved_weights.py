@@ -14,6 +14,7 @@ import numpy as np
 
 from cc_ray.compare.asking import AMONG, rows
 from cc_ray.compare.layers.counterparts import Counterpart, Indices, tensor_name
+from cc_ray.stopping import carried
 from cc_ray.store.blocks import BLOCK, THREADS, BlockFile, Bytes, Floats, StoredTensor, open_blocks, verify_all
 from cc_ray.store.layout import Layout
 from cc_ray.views import Views
@@ -113,7 +114,7 @@ def compared(
             for beside in _beside(files, base, wanted):
                 for start in range(0, beside.base.size, PIECE):
                     stop = min(start + PIECE, beside.base.size)
-                    future = pool.submit(work, wanted.name, beside, start, stop)
+                    future = pool.submit(carried(work), wanted.name, beside, start, stop)
                     waiting.append((wanted.name, tuple(beside.own), future))
                 # What was picked out of a reshaped tensor lies in memory: no more than a few of these at once.
                 while len(waiting) > 4 * THREADS:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from cc_ray.compare.asking import AMONG, Row, known
-from cc_ray.recipe import canonical_json
+from cc_ray.recipe import LEVELS, canonical_json
 from cc_ray.views import Views
 
 SENSITIVITY: Final = pa.schema(
@@ -33,8 +33,6 @@ SENSITIVITY: Final = pa.schema(
     }
 )
 
-LEVELS: Final = ("sparsity", "bits", "ratio", "rank_ratio", "rank", "density", "amount")
-"""Parameters that say how strong an operation is; of one that has several the first counts."""
 _TARGETS: Final = ("include", "exclude")
 
 

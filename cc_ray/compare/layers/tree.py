@@ -110,8 +110,9 @@ def zero_overlap(views: Views, ids: Iterable[str], base: str, *, pattern: str = 
 def most_changed_layers(views: Views, model: str, base: str, limit: int = 10) -> pa.Table:
     """The modules with tensors of their own that differ most from a base's.
 
-    They are ranked by relative change; where the shape differs, by the share of the base's values that are gone; where
-    neither is known, by the change of sparsity. Unchanged ones are left out. Columns as `layer_tree`.
+    They are ranked by relative change; where the shape differs, by the share of the base's values that are gone, and
+    modules that only one of both has come first; where neither is known, by the change of sparsity. Unchanged ones are
+    left out. Columns as `layer_tree`; a module that the model lacks has no parameters, and the base's class.
 
     Args:
         views: The store.
@@ -131,11 +132,23 @@ def most_changed_of_each(views: Views, ids: Iterable[str], base: str, limit: int
     """As `most_changed_layers`, for several models, one after the other."""
     models = known(views, ids)
     own: dict[str, list[Row]] = {model_id: [] for model_id in models}
-    for found in layer_tree(views, models, base).to_pylist():
+    nodes = _nodes(views, models, base, "", ("zeros", "values"))
+    for found in (*nodes, *_gone(nodes, models, base)):
         if found["leaf"] and found["model_id"] in own and _changed(found) > 0:
             own[found["model_id"]].append(found)
     ranked = (sorted(nodes, key=lambda node: (-_changed(node), natural(node["path"]))) for nodes in own.values())
     return pa.Table.from_pylist([node for nodes in ranked for node in nodes[:limit]], NODE)
+
+
+def _gone(nodes: Sequence[Row], models: Sequence[str], base: str) -> list[Row]:
+    """Rows of the modules that a model lacks and its base has: nothing matches, all is removed."""
+    there = {(row["path"], row["model_id"]) for row in nodes}
+    return [
+        _node(row["path"], model_id, [], row["parameters"]) | {"module": row["module"], "leaf": row["leaf"]}
+        for row in nodes
+        for model_id in models
+        if row["model_id"] == base and (row["path"], model_id) not in there
+    ]
 
 
 def _nodes(views: Views, ids: Iterable[str], base: str, pattern: str, kinds: Sequence[Kind]) -> list[Row]:
@@ -294,6 +307,8 @@ def _root(square: float | None) -> float | None:
 
 
 def _changed(node: Row) -> float:
+    if not node["parameters"] and node["removed_parameters"]:
+        return 1.0
     if node["relative_change"] is not None and not node["unmatched_parameters"]:
         return float(node["relative_change"])
     if node["unmatched_parameters"]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+import pyarrow as pa
+
 from cc_ray.compare.asking import AMONG, column, known, not_found, rows
 from cc_ray.errors import ModelNotFoundError
 from cc_ray.views import Views
@@ -23,18 +25,18 @@ def resolve(views: Views, text: str) -> str:
     Raises:
         ModelNotFoundError: If none answers to it, with the nearest ones, or several do.
     """
-    models = rows(views, "SELECT model_id, name FROM models ORDER BY created_at, model_id")
-    ids = [str(row["model_id"]) for row in models]
-    if text in ids:
+    question = "SELECT model_id FROM models WHERE {} ORDER BY created_at, model_id"
+    if column(views, question.format("model_id = ?"), [text]):
         return text
-    found = [row["model_id"] for row in models if row["name"] == text]
+    found = column(views, question.format("name = ?"), [text])
     if not found and len(text) >= SHORTEST_PREFIX:
-        found = [model_id for model_id in ids if model_id.startswith(text)]
+        found = column(views, question.format("starts_with(model_id, ?)"), [text])
     if len(found) == 1:
         return str(found[0])
     if found:
         raise ModelNotFoundError(f"'{text}' means {len(found)} models: {', '.join(found[:5])}. Give more digits.")
-    raise not_found(text, [*ids, *(str(row["name"]) for row in models)])
+    there = rows(views, "SELECT model_id, name FROM models ORDER BY created_at, model_id")
+    raise not_found(text, [*(row["model_id"] for row in there), *(row["name"] for row in there)])
 
 
 def parents(views: Views, ids: Iterable[str]) -> list[str]:
@@ -62,6 +64,20 @@ def siblings(views: Views, ids: Iterable[str]) -> list[str]:
     wanted = known(views, ids)
     excluded = set(wanted)
     return [model_id for model_id in children(views, parents(views, wanted)) if model_id not in excluded]
+
+
+def edges(views: Views) -> pa.Table:
+    """A row per edge of the lineage between two models of the store, oldest child first.
+
+    Columns: child, parent, role (parent, teacher, donor or calibration), operation (that made the child), parameters
+    (JSON).
+    """
+    return views.sql("""
+        SELECT edges.child, edges.parent, edges.role, edges.operation, edges.parameters
+        FROM edges
+        JOIN models ON model_id = child
+        ORDER BY created_at, child, role, edges.parent
+    """)
 
 
 def _related(views: Views, ids: Iterable[str], question: str) -> list[str]:

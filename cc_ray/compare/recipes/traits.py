@@ -185,11 +185,13 @@ def _fields(step: Step) -> Fields:
 
 
 def _plain(value: Any) -> Any:
-    """A value that equals another one where people would say so; an empty list asks for nothing."""
+    """A value that equals another one where people would say so; an empty list or mapping asks for nothing."""
     if isinstance(value, float):
         return float(f"{value:.12g}")
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return " | ".join(value) or None
+    if value == {}:
+        return None
     return value if isinstance(value, str | int | None) else canonical_json(value)
 
 

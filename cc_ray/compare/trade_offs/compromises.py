@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ def spanning(
     count: int = 5,
     *,
     study: str | None = None,
+    ids: Iterable[str] | None = None,
     at_most: Bounds | None = None,
     at_least: Bounds | None = None,
 ) -> pa.Table:
@@ -35,6 +36,7 @@ def spanning(
         objectives: As `front` takes and judges them.
         count: How many, at least 1; all of the front if it has fewer.
         study: Only models that this study's trials made or passed.
+        ids: Models to choose from; without it all of them.
         at_most: Upper bounds by metric, as `front` takes them.
         at_least: Lower bounds by metric.
 
@@ -44,10 +46,11 @@ def spanning(
 
     Raises:
         NotComparableError: As `front` does, or if `count` is below 1.
+        ModelNotFoundError: If the store has no model of one of the ids.
     """
     if count < 1:
         raise NotComparableError(f"{count} models cannot span a front: ask for one at least.")
-    front = best_of(judged(views, objectives, study=study, at_most=at_most, at_least=at_least))
+    front = best_of(judged(views, objectives, study=study, ids=ids, at_most=at_most, at_least=at_least))
     places, distances = _farthest_first(_scaled(front.values), count)
     table = front.shown.take(pa.array(places, pa.int64()))
     table = table.append_column("place", pa.array(range(1, len(places) + 1), pa.int64()))

@@ -78,7 +78,14 @@ def front(
     return table.take(pa.array(found.best_first()))
 
 
-def fronts(views: Views, objectives: Objectives, *, by: str = "operation", study: str | None = None) -> pa.Table:
+def fronts(
+    views: Views,
+    objectives: Objectives,
+    *,
+    by: str = "operation",
+    study: str | None = None,
+    ids: Iterable[str] | None = None,
+) -> pa.Table:
     """A front per group of models, by values: baselines beside what is to be better than them.
 
     Args:
@@ -87,6 +94,7 @@ def fronts(views: Views, objectives: Objectives, *, by: str = "operation", study
         by: What makes a group: operation (models whose recipe holds it, so that a model can stand in several groups;
             base models are "no operation"), base, or study (that made or passed the models).
         study: Only models that this study's trials made or passed.
+        ids: Models to choose from; without it all of them.
 
     Returns:
         A row per group and model on the group's front: group, the columns of `front` up to the objectives,
@@ -94,10 +102,11 @@ def fronts(views: Views, objectives: Objectives, *, by: str = "operation", study
 
     Raises:
         NotComparableError: As `front` does, and on another `by`.
+        ModelNotFoundError: If the store has no model of one of the ids.
     """
     if by not in _GROUPS:
         raise NotComparableError(f"models cannot be grouped by '{by}'. Allowed: {', '.join(_GROUPS)}.")
-    found = judged(views, objectives, study=study)
+    found = judged(views, objectives, study=study, ids=ids)
     overall = on_front(found)
     place = {model_id: index for index, model_id in enumerate(found.ids)}
     groups: dict[str, list[int]] = {}

@@ -4,18 +4,14 @@
 -- <metric>_low: lower end of the value's 95 % interval; null where there is none
 -- <metric>_high: upper end of the value's 95 % interval; null where there is none
 CREATE TABLE model_metrics AS
-WITH chosen AS (
-    SELECT *
+PIVOT (
+    SELECT
+        model_id,
+        unnest([metric, metric || '_low', metric || '_high']) AS name,
+        unnest([value, ci_low, ci_high]) AS value,
+        (split, device, rowid) AS place
     FROM metrics
     WHERE slice = 'all'
-    -- A metric that was measured on several devices is shown for the first of them.
-    QUALIFY row_number() OVER (PARTITION BY model_id, metric ORDER BY split, device) = 1
-),
-cells AS (
-    SELECT model_id, metric AS name, value FROM chosen
-    UNION ALL
-    SELECT model_id, metric || '_low', ci_low FROM chosen
-    UNION ALL
-    SELECT model_id, metric || '_high', ci_high FROM chosen
 )
-PIVOT cells ON name USING first(value);
+-- A metric that was measured on several devices, or more than once, is shown for the first of them.
+ON name USING arg_min_null(value, place) GROUP BY model_id;

@@ -8,6 +8,9 @@
 -- finished_at: when it ended; null while it runs
 -- code_version: version of CC-Ray
 -- environment: library versions, device and node, JSON
+-- reason: why it ended before all trials had; null where they all ended, or it runs
+-- started_by: who started the last session, where it was started from the dashboard
+-- branched_from: model_id of the models that its recipes go on from; null where they begin anew
 -- at: when the state changed
 CREATE VIEW studies AS
 SELECT *

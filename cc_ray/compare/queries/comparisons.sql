@@ -1,0 +1,4 @@
+-- The same comparisons.
+SELECT *
+FROM comparisons
+ORDER BY "at" DESC, comparison_id

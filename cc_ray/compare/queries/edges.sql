@@ -1,0 +1,3 @@
+-- The same edges.
+SELECT *
+FROM edges

@@ -1,0 +1,6 @@
+-- What was measured of single layers; models compressed in one layer alone are added.
+SELECT *
+FROM sensitivity
+WHERE metric = $metric
+  AND model_id IN $ids
+ORDER BY model_id, operation, layer, level
