@@ -4,65 +4,99 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
-from pathlib import Path, PurePath
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import panel as pn
 import param
+from bokeh.document import Document
 from bokeh.models import CustomJS
 
-from dashboards.components import Address, Html, Message
+from dashboards.components import Address, Html, Look, Message
+from dashboards.deck import Deck
 from dashboards.page import Page, pages
-from dashboards.session import Session
-from dashboards.snapshot import Row, Snapshot, source
+from dashboards.session import DRAWING, Session
+from dashboards.sharing.comparisons import Comparisons
+from dashboards.sharing.store_list import StoreList
+from dashboards.snapshot import Row, Snapshot
 from dashboards.state import CHOICES, State
+from dashboards.stores import Stores
 from dashboards.theme import ASSETS, CSS, LAYOUT_CSS, bokeh_theme, layout
+from dashboards.user import User
 
 POLL_MS: Final = 2000
 """How often a tab looks for news of the store."""
 
-_RELOAD: Final = """
-const again = () => fetch("./healthz").then((r) => r.ok ? window.location.reload() : later()).catch(later)
-const later = () => setTimeout(again, 1000)
-document.body.classList.add("connection-lost")
-later()
-"""
+RELOAD_JS: Final = (ASSETS / "reload.js").read_text()
+_RELOAD: Final = "window.loadAgain()"
+"""See `assets/reload.js`."""
 
 
-def applications(root: Path | str) -> dict[str, Callable[[], pn.template.BaseTemplate]]:
-    """The Panel applications of one store by path: one, at "/".
+def applications(stores: Stores) -> dict[str, Callable[[], pn.template.BaseTemplate]]:
+    """The Panel applications by path: one, at "/".
 
-    Raises:
-        StoreError: If the folder is not a store.
+    Args:
+        stores: What may be shown. Which one a tab shows, the address says (`store`); it is to be open already, or the
+            tab holds up all others until it is.
     """
     pn.extension(notifications=False)
-    list(pages)  # Imported now: what a page defines must be known before the first tab.
-    shared = source(str(root))
+    first = stores.open(stores.first)
+    # All pages are imported now: what one defines must be known before the first tab.
+    for name in pages:
+        DRAWING.submit(pages[name].prepare, first.snapshot)  # What fails here is told to whoever opens the page.
 
     def tab() -> pn.template.BaseTemplate:
         doc = pn.state.curdoc
         doc.theme = bokeh_theme()
-        return Shell(Session(shared, doc)).template()
+        return Shell(_session(stores, doc), stores).template()
 
     return {"/": tab}
 
 
-class Shell:
-    """Header, navigation, the page shown, and the ties to address and store."""
+class Template(pn.Template):  # type: ignore[misc] # Panel ships no types
+    """Panel writes out all parts of a template at each that is added, for notebooks: nobody reads it here."""
 
-    def __init__(self, session: Session) -> None:
+    def __repr__(self) -> str:
+        return type(self).__name__
+
+
+def _session(stores: Stores, doc: Document) -> Session:
+    """A session of the store that the request for a tab names."""
+    given = (pn.state.session_args or {}).get("store", [b""])[0].decode(errors="replace")
+    name = given or stores.first
+    served = stores.served(name)
+    user = User.of(pn.state.headers or {})
+    in_address = "" if name == stores.first else name
+    return Session(stores.open(name), doc, user, served.comparisons, served.operator, in_address)
+
+
+class Shell:
+    """Header, navigation, the page shown, and the ties to address and store.
+
+    Args:
+        session: Of the tab.
+        stores: What else may be shown.
+    """
+
+    def __init__(self, session: Session, stores: Stores) -> None:
         self.session = session
+        self.store = session.state.store or stores.first
+        self.store_list = StoreList(session, stores, self.store) if len(stores.names) > 1 else None
         self.made: dict[str, Page] = {}
         self.waiting: dict[str, set[str]] = {}
         self.address = Address(visible=False)
         self.navigation = Html(on=self._go, sizing_mode=None, css_classes=["inline"])
+        self.look = Look(sizing_mode=None, margin=0, css_classes=["inline"])
         self.status = Html(sizing_mode=None, css_classes=["inline"])
         self.welcome = Html(sizing_mode="stretch_both")
-        self.main = layout("main", children=[self.welcome])
+        self.comparisons = Comparisons(session, self._take)
+        self.deck = Deck()
+        self.deck.add("welcome", self.welcome)
+        self.main = layout("main", children=[self.deck.place])
         self.trouble = ""
         session.on_failure = self._fail
         self._read(self._query_of_request())
+        self.address.query = session.state.query()
         session.state.param.watch(self._changed, list(CHOICES))
         self.address.param.watch(lambda event: self._read(event.new), "query")
         self._draw_header()
@@ -70,17 +104,33 @@ class Shell:
 
     def template(self) -> pn.template.BaseTemplate:
         """The HTML document with its live parts."""
-        store = str(self.session.source.root)
-        template = pn.Template((ASSETS / "shell.html").read_text())
-        for name, value in {"theme": CSS + LAYOUT_CSS, "store": store, "store_name": PurePath(store).name}.items():
+        template = Template((ASSETS / "shell.html").read_text())
+        for name, value in self._said().items():
             template.add_variable(name, value)
-        for name in ("navigation", "status", "main", "address"):
+        if self.store_list:
+            template.add_panel("store_list", self.store_list)
+        for name in ("navigation", "status", "look", "main", "address"):
             template.add_panel(name, getattr(self, name))
+        template.add_panel("comparisons", self.comparisons.panel)
         doc = self.session.doc
         doc.js_on_event("connection_lost", CustomJS(code=_RELOAD))
         pn.state.onload(self.session.ready.set)
         pn.state.add_periodic_callback(self._poll, POLL_MS)
         return template
+
+    def _said(self) -> dict[str, Any]:
+        """What the shell says of the tab, by name."""
+        state = self.session.state
+        return {
+            "theme": CSS + LAYOUT_CSS,
+            "reload": RELOAD_JS,
+            "store": self.session.source.root,
+            "store_name": self.store,
+            "several": self.store_list is not None,
+            "home": state.with_store("") or "./",
+            "api": f"./api/stores/{state.store}/" if state.store else "./api/",
+            "user": self.session.user,
+        }
 
     def _query_of_request(self) -> str:
         arguments = pn.state.session_args or {}
@@ -106,19 +156,17 @@ class Shell:
         self._show()
 
     def _show(self) -> None:
-        """Bring the page in front up to date, making it first if need be; without models there is only a welcome."""
-        self.welcome.visible = not self.session.snapshot.models
-        if self.welcome.visible:
-            self.welcome.content = welcome(self.session.snapshot)
-            return
+        """Bring the page in front up to date, making it first if need be; or the welcome where it needs models."""
         name = self.session.state.page
+        if pages[name].needs_models and not self.session.snapshot.models:
+            self.welcome.content = welcome(self.session.snapshot)
+            self.deck.show("welcome")
+            return
         if name not in self.made:
             self.made[name] = pages[name](self.session)
-            # In a frame of its own: the page's own arrangement would overrule that it is hidden.
-            self.main.append(layout("frame", children=[self.made[name].view()]))
+            self.deck.add(name, self.made[name].view())
             self.waiting[name] = {*CHOICES, "snapshot"}
-        for frame, other in zip(self.main[1:], self.made, strict=True):
-            frame.visible = other == name
+        self.deck.show(name)
         changed, self.waiting[name] = frozenset(self.waiting[name]), set()
         if changed:
             self.made[name].update(changed)
@@ -131,6 +179,7 @@ class Shell:
         if snapshot is not self.session.snapshot:
             self.session.snapshot = snapshot
             self._draw_header()
+            self.comparisons.draw()
             self._tell({"snapshot"})
 
     def _fail(self, reason: str) -> None:
@@ -145,7 +194,9 @@ class Shell:
 def navigation(state: State) -> str:
     """Links to the pages, which keep all other choices; the current one marked."""
     ordered = sorted(pages.items(), key=lambda item: item[1].order)
-    return "<nav>{}</nav>".format("".join(_link(state, name, kind) for name, kind in ordered))
+    links = "".join(_link(state, name, kind) for name, kind in ordered)
+    title = f'<h1 class="unseen">{html.escape(pages[state.page].title)}</h1>' if state.page in pages else ""
+    return f"{title}<nav aria-label=Pages>{links}</nav>"
 
 
 def _link(state: State, name: str, kind: type[Page]) -> str:
@@ -171,10 +222,15 @@ def welcome(snapshot: Snapshot) -> str:
 def status(snapshot: Snapshot, trouble: str = "") -> str:
     """How many models there are, what the studies are doing, and what went wrong in this tab."""
     running = "".join(_running(study) for study in snapshot.studies if study["state"] == "running")
+    count = len(snapshot.models)
     failed = sum(study["failed"] for study in snapshot.studies)
     trials = f'<span class="bad">{failed} trial{"s" * (failed > 1)} failed</span>' if failed else ""
-    here = f'<span class="bad" title="{html.escape(trouble)}">a view could not be made</span>' if trouble else ""
-    return f'<div class="status">{here}{running}{trials}<span><b>{len(snapshot.models):,}</b> models</span></div>'
+    here = (
+        f'<span class="bad" tabindex="0" data-tip="{html.escape(trouble)}">a view could not be made</span>'
+        if trouble
+        else ""
+    )
+    return f'<div class="status">{here}{running}{trials}<span><b>{count:,}</b> model{"s" * (count != 1)}</span></div>'
 
 
 def _running(study: Row) -> str:

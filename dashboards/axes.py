@@ -20,9 +20,14 @@ _CODE: Final = {
 _PLAIN: Final = "return `${+tick.toPrecision(4)}`.replace('-', '\\u2212')"
 
 
+def tick_code(kind: str) -> str:
+    """JavaScript that writes `tick` in a metric's `format`: percent, bytes, count, ms, bits or number."""
+    return _CODE.get(kind, _PLAIN)
+
+
 def tick_formatter(kind: str) -> TickFormatter:
-    """Tick labels for a metric's `format`: percent, bytes, count, ms, bits or number."""
-    return CustomJSTickFormatter(code=_CODE.get(kind, _PLAIN))
+    """Tick labels for a metric's `format`."""
+    return CustomJSTickFormatter(code=tick_code(kind))
 
 
 def ticker(log: bool, count: int = 5) -> Ticker:

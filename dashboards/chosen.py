@@ -12,7 +12,7 @@ from dashboards import markup
 from dashboards.markup import esc
 from dashboards.session import Session
 from dashboards.snapshot import Snapshot
-from dashboards.theme import SERIES
+from dashboards.theme import SERIES, css, text_on
 
 BASE_BADGE: Final = '<b class="badge base">◆</b>'
 """The mark of the base."""
@@ -41,14 +41,16 @@ def chosen(session: Session) -> Chosen | None:
 
     Where nothing is selected, a suggestion stands in.
     """
-    snapshot, state = session.snapshot, session.state
-    ids = [row["model_id"] for row in session.selected]
-    selected = bool(ids)
-    if not selected:
-        ids = suggestion(snapshot)
+    return of_selection(session.snapshot, [row["model_id"] for row in session.selected], session.state.base)
+
+
+def of_selection(snapshot: Snapshot, selection: Sequence[str], base: str) -> Chosen | None:
+    """As `chosen`, of models of the snapshot and the base that was asked for; "" or an unknown one for none."""
+    selected = bool(selection)
+    ids = list(selection) or suggestion(snapshot)
     if not ids:
         return None
-    base = state.base if state.base in snapshot.models else snapshot.models[ids[0]]["root"]
+    base = base if base in snapshot.models else snapshot.models[ids[0]]["root"]
     task = snapshot.models[base]["task_id"]
     others = tuple(id for id in ids if id != base and snapshot.models[id]["task_id"] == task)
     return Chosen(others, base, selected)
@@ -69,7 +71,12 @@ def badge(place: int) -> str:
     """The mark of a model: a letter on its colour."""
     if place >= SIDE_BY_SIDE:
         return ""
-    return f'<b class="badge" style="background:{SERIES[place]}">{letter(place)}</b>'
+    return f'<b class="badge" style="{badge_style(place)}">{letter(place)}</b>'
+
+
+def badge_style(place: int) -> str:
+    """The colours of a mark with a letter."""
+    return f"background:{css(SERIES[place])};color:{text_on(SERIES[place])}"
 
 
 def head(session: Session, now: Chosen) -> str:
@@ -98,10 +105,9 @@ def _bases(snapshot: Snapshot, now: Chosen) -> list[str]:
 
 def _pill(snapshot: Snapshot, id: str, short: str, place: int, removable: bool) -> str:
     name = esc(snapshot.labels.name(id))
-    cross = f'<button data-do="drop" data-model="{id}" data-key="drop-{id}" title="Leave out">×</button>'
-    return (
-        f'<span class="pill" title="{name}">{badge(place)}<span>{esc(short)}</span>{cross if removable else ""}</span>'
-    )
+    cross = f'<button data-do="drop" data-model="{id}" data-key="drop-{id}" aria-label="Leave out">×</button>'
+    end = cross if removable else ""
+    return f'<span class="pill" data-tip="{name}">{badge(place)}<span>{esc(short)}</span>{end}</span>'
 
 
 def drop(session: Session, ids: Sequence[str]) -> None:

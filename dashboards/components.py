@@ -1,22 +1,42 @@
 """The two pieces of the page that are plain HTML and a little JavaScript, with no library to load.
 
-`Html` draws markup made by Python and reports clicks and choices, and on what with `data-point` the pointer is;
+`Html` draws markup made by Python and reports what is done with it (`assets/html.js` tells by which attributes);
 `Address` keeps the query part of the page's address.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import param
+from bokeh.document import Document
 from panel.custom import JSComponent
+from panel.io import hold
+
+from dashboards.theme import ASSETS, PAINTED
 
 Message = Mapping[str, Any]
 """The `data-...` attributes of what was clicked, plus `value` of a field and `add` when Shift or Ctrl was held."""
 
+SLOW: Final = ("cancel-work", "again-work")
+"""What is done about content that takes its time."""
 
-class Html(JSComponent):  # type: ignore[misc] # Panel ships no types
+
+def script(*names: str) -> str:
+    """The code of a component: files of `assets` in their order, what all begin with before them."""
+    return "".join((ASSETS / f"{name}.js").read_text() for name in ("base", *names))
+
+
+class Component(JSComponent):  # type: ignore[misc] # Panel ships no types
+    """A piece with JavaScript that browsers take as it is. Panel would compile it, for each piece of a page again."""
+
+    def _get_properties(self, doc: Document | None) -> dict[str, Any]:
+        # What has the name of a bundle counts as compiled, and is loaded once for all that have the same.
+        return {**super()._get_properties(doc), "bundle": type(self).__name__}
+
+
+class Html(Component):
     """Markup in the page's look, whose parts with a `data-do` attribute report to Python.
 
     Content is trusted: whoever makes it escapes what comes from the store.
@@ -24,65 +44,31 @@ class Html(JSComponent):  # type: ignore[misc] # Panel ships no types
 
     content = param.String(doc="HTML.")
 
-    _esm = """
-    const theme = new CSSStyleSheet()
-    theme.replaceSync(document.getElementById("theme")?.textContent ?? "")
+    busy = param.Boolean(doc="Whether newer content is being made; shown where that takes a while.")
 
-    export function render({ model, el }) {
-      const root = el.getRootNode()
-      root.adoptedStyleSheets = [...root.adoptedStyleSheets, theme]
-      const body = document.createElement("div")
-      body.className = "content"
-      const draw = () => {
-        const focused = root.activeElement?.dataset?.key
-        const open = new Set([...body.querySelectorAll("details[open]")].map((d) => d.dataset.key))
-        body.innerHTML = model.content
-        for (const d of body.querySelectorAll("details")) if (open.has(d.dataset.key)) d.open = true
-        if (focused) body.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus()
-      }
-      const send = (target, event, more = {}) =>
-        model.send_msg({ ...target.dataset, add: event.shiftKey || event.ctrlKey || event.metaKey || false, ...more })
-      body.addEventListener("click", (event) => {
-        const target = event.target.closest("[data-do]")
-        if (!target || target.matches("input, select")) return
-        event.preventDefault()
-        send(target, event)
-      })
-      body.addEventListener("keydown", (event) => {
-        const target = event.target.closest("[data-do][tabindex]")
-        if (!target || (event.key !== "Enter" && event.key !== " ")) return
-        event.preventDefault()
-        send(target, event)
-      })
-      body.addEventListener("change", (event) => {
-        const target = event.target.closest("input[data-do], select[data-do]")
-        if (target) send(target, event, { value: target.type === "checkbox" ? target.checked : target.value })
-      })
-      let pointed = ""
-      const point = (event) => {
-        const at = event.target.closest?.("[data-point]")?.dataset.point ?? ""
-        if (at === pointed) return
-        pointed = at
-        model.send_msg({ do: "point", model: at })
-      }
-      body.addEventListener("mouseover", point)
-      body.addEventListener("mouseleave", () => point({ target: body }))
-      model.on("content", draw)
-      draw()
-      return body
-    }
-    """
+    stoppable = param.Boolean(doc="Whether that can be cancelled; offered where it takes longer.")
+
+    _esm = script("keys", "html")
 
     def __init__(self, content: str = "", on: Callable[[Message], None] | None = None, **params: Any) -> None:
         super().__init__(content=content, **{"sizing_mode": "stretch_width", "margin": 0} | params)
         self._on = on
+        self.slow: Callable[[Message], None] | None = None
+        """Told where somebody presses what `waiting.py` offers: to cancel, to run again."""
+
+    def save(self, name: str, text: str) -> None:
+        """Let the browser save a text as a file."""
+        self._send_msg({"name": name, "text": text})
 
     def _handle_msg(self, data: Message) -> None:
-        if self._on is not None:
-            self._on(data)
+        on = self.slow if data.get("do") in SLOW else self._on
+        if on is not None:
+            # All that changes goes to the browser as one message, and is drawn at once.
+            with hold():
+                on(data)
 
 
-class Address(JSComponent):  # type: ignore[misc] # Panel ships no types
+class Address(Component):
     """The query part of the page's address, `?` included.
 
     Moving to another page adds an entry to the browser's history; anything else replaces the current one.
@@ -93,13 +79,24 @@ class Address(JSComponent):  # type: ignore[misc] # Panel ships no types
     _esm = """
     export function render({ model }) {
       const page = (query) => new URLSearchParams(query).get("page")
-      model.on("query", () => {
+      const show = (first) => {
         if (model.query === window.location.search) return
         const url = window.location.pathname + model.query + window.location.hash
-        if (page(model.query) === page(window.location.search)) window.history.replaceState({}, "", url)
+        if (first || page(model.query) === page(window.location.search)) window.history.replaceState({}, "", url)
         else window.history.pushState({}, "", url)
-      })
+      }
+      model.on("query", () => show(false))
+      // It may have changed before the browser was ready for this.
+      show(true)
       window.addEventListener("popstate", () => { model.query = window.location.search })
       return document.createElement("span")
     }
     """
+
+
+class Look(Component):
+    """The choice of light or dark; repaints the figures of the tab accordingly."""
+
+    paints = param.Dict(PAINTED, doc="How a colour on light ground looks on dark ground.")
+
+    _esm = script("painter", "look")

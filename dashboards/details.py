@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from cc_ray import compare
 from cc_ray.compare.labels import title
 from cc_ray.errors import NotComparableError
-from cc_ray.wording import format_change, format_interval, format_value
+from cc_ray.wording import format_change, format_interval, format_value, realised
 from dashboards import markup
 from dashboards.differences import differences
 from dashboards.markup import esc
+from dashboards.overview.terms import term
 from dashboards.snapshot import Metric, Row, Snapshot
 
 
@@ -22,7 +23,7 @@ def details(snapshot: Snapshot, ids: Sequence[str]) -> str:
         ids: The selected models, all of the snapshot.
     """
     if not ids:
-        return snapshot.once("recommended", lambda: recommended(snapshot) + studies(snapshot))
+        return snapshot.once("recommended", lambda: recommended(snapshot))
     if len(ids) == 1:
         return card(snapshot, ids[0])
     return differences(snapshot, ids) + findings(snapshot, compare.findings(snapshot.views, ids).to_pylist())
@@ -35,29 +36,16 @@ def recommended(snapshot: Snapshot) -> str:
         table = snapshot.recommended
     except NotComparableError as error:
         return f"<h2>Recommended models</h2><p>{esc(str(error))}</p>"
-    heads = "".join(f'<th class="number">{esc(metric.label)}</th>' for metric in metrics)
+    heads = "".join(f'<th class="number">{markup.told(metric.label, metric.meaning)}</th>' for metric in metrics)
     rows = "".join(_recommended_row(snapshot, row, metrics) for row in table)
+    ids = " ".join(row["model_id"] for row in table)
     words = " × ".join(f"{metric.label.lower()} {'↑' if metric.direction == 'higher' else '↓'}" for metric in metrics)
     return (
-        f'<h2><button data-do="front" data-models="{" ".join(row["model_id"] for row in table)}">Select all</button>'
-        f"Recommended models <small>best trade-offs of {esc(words)}, change against the base model</small></h2>"
+        f'<h2><button data-do="select-all" data-models="{ids}">Select all</button>'
+        f"Recommended models <small>{term('best trade-offs', 'trade_offs')} of {esc(words)}, "
+        f"{term('change', 'recommended_change')} against the base model</small></h2>"
         f'<table class="rows"><thead><tr><th>Recipe</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
     )
-
-
-def studies(snapshot: Snapshot) -> str:
-    """What the studies did, and which trials failed and why."""
-    parts = []
-    for study in snapshot.studies:
-        trials = compare.trials(snapshot.views, study["study_id"]).to_pylist()
-        failed = [trial for trial in trials if trial["state"] == "failed"]
-        counts = [f"{study[state]} {state}" for state in ("finished", "running", "pending", "failed") if study[state]]
-        parts.append(
-            f"<p><b>{esc(study['study_id'])}</b> {esc(study['state'])}: {study['trials']} trials ({', '.join(counts)}),"
-            f" {study['steps_run']} steps run, {study['steps_reused']} reused</p>"
-            + "".join(_failure(trial) for trial in failed)
-        )
-    return f"<h2>Studies</h2>{''.join(parts)}" if parts else ""
 
 
 def card(snapshot: Snapshot, model_id: str) -> str:
@@ -67,19 +55,25 @@ def card(snapshot: Snapshot, model_id: str) -> str:
     rows = "".join(_card_row(snapshot.metrics[metric["metric"]], metric) for metric in found.metrics.to_pylist())
     facts = [
         ("Model", f"<code>{esc(model_id)}</code>"),
-        ("Made by", esc(row["study_id"] or "no study")),
-        ("Weights", esc(row["representation"])),
-        ("Children", str(len(found.children))),
-        *((title(name), esc(text)) for name, text in snapshot.labels.given(model_id).items()),
+        (term("Made by", "made_by"), esc(row["study_id"] or "no study")),
+        (term("Weights", "weights"), esc(_held(row))),
+        (term("Children", "children"), str(len(found.children))),
+        *((esc(title(name)), esc(text)) for name, text in snapshot.labels.given(model_id).items()),
     ]
     return (
         f"<h2>{markup.lineage(snapshot, model_id)}</h2>"
-        f'<dl class="facts">{"".join(f"<div><dt>{esc(name)}</dt><dd>{text}</dd></div>" for name, text in facts)}</dl>'
+        f'<dl class="facts">{"".join(f"<div><dt>{name}</dt><dd>{text}</dd></div>" for name, text in facts)}</dl>'
         '<table class="rows"><thead><tr><th>Metric</th><th class="number">Value</th>'
-        '<th class="number optional">95 % interval</th><th class="number">to parent</th>'
-        '<th class="number">to base</th></tr></thead>'
+        f'<th class="number optional">{term("95 % interval", "interval")}</th>'
+        f'<th class="number">{term("to parent", "to_parent")}</th>'
+        f'<th class="number">{term("to base", "to_base")}</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>" + findings(snapshot, found.findings.to_pylist())
     )
+
+
+def _held(row: Row) -> str:
+    """How the weights are held, and whether that is real where the model was timed."""
+    return str(row["representation"]) + ("" if row["realised"] is None else f", {realised(row['realised'])}")
 
 
 def findings(snapshot: Snapshot, found: Sequence[Row]) -> str:
@@ -94,7 +88,7 @@ def findings(snapshot: Snapshot, found: Sequence[Row]) -> str:
         + f"{esc(row['message'])}</li>"
         for row in found
     )
-    return f'<h3>Findings</h3><ul class="findings">{lines}</ul>'
+    return f'<h3>{term("Findings", "findings")}</h3><ul class="findings">{lines}</ul>'
 
 
 def _recommended_row(snapshot: Snapshot, row: Row, metrics: Sequence[Metric]) -> str:
@@ -121,23 +115,15 @@ def _change_cell(row: Row, metric: Metric) -> str:
     # A change that chance explains is neither good nor bad.
     kind = "even" if low <= 0 <= high else markup.verdict(change, metric)
     ends = f"{format_change(low, metric.format)} to {format_change(high, metric.format)}"
-    return f'<span class="{kind}" title="95 % interval {ends}">{format_change(change, metric.format)}</span>'
+    return f'<span class="{kind}" data-tip="95 % interval {ends}">{format_change(change, metric.format)}</span>'
 
 
 def _card_row(metric: Metric, row: Row) -> str:
     main = " class=primary" if metric.primary else ""
     return (
-        f'<tr{main}><td title="{esc(metric.meaning)}">{esc(metric.label)}</td>'
+        f"<tr{main}><td>{markup.told(metric.label, metric.meaning)}</td>"
         f'<td class="number"><b>{esc(format_value(row["value"], metric.format))}</b></td>'
         f'<td class="number soft optional">{esc(format_interval(row["low"], row["high"], metric.format))}</td>'
         f'<td class="number">{markup.change(row["parent_difference"], metric)}</td>'
         f'<td class="number">{markup.change(row["base_difference"], metric)}</td></tr>'
-    )
-
-
-def _failure(trial: Row) -> str:
-    step = f" at {esc(trial['failed_step'])}" if trial["failed_step"] else ""
-    return (
-        f'<p class="failure"><b>Failed{step}</b><br>{esc(trial["reason"] or "no reason was recorded")}'
-        f'<br><span class="soft">{esc(trial["recipe_text"])}</span></p>'
     )

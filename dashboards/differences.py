@@ -10,7 +10,8 @@ from typing import Final
 from cc_ray import compare
 from cc_ray.compare.labels import title
 from cc_ray.wording import format_value
-from dashboards.markup import esc, recipe, value
+from dashboards.markup import esc, recipe, told, value
+from dashboards.overview.terms import term
 from dashboards.snapshot import Metric, Row, Snapshot
 
 SHOWN: Final = 3
@@ -73,7 +74,7 @@ def _summary(variables: Sequence[Row], count: int) -> str:
     if not variables:
         return "made in the same way"
     more = f" and {count - len(variables)} more" if count > len(variables) else ""
-    return "differ in " + esc("; ".join(_words(row) for row in variables)) + more
+    return term("differ in", "differences") + " " + esc("; ".join(_words(row) for row in variables)) + more
 
 
 def _words(variable: Row) -> str:
@@ -106,7 +107,7 @@ def _extent(rows: Sequence[Row], metric: Metric) -> Extent:
 def _heads(names: Sequence[str], metrics: Sequence[Metric], extents: dict[str, Extent]) -> str:
     first = "".join(f'<th class="variable">{esc(name)}</th>' for name in names)
     return first + "".join(
-        f'<th class="bar-head{_rank(place)}" title="{esc(metric.meaning)}">{esc(metric.label)}'
+        f'<th class="bar-head{_rank(place)}">{told(metric.label, metric.meaning)}'
         f"<small>{esc(_range(extents[metric.metric], metric))}</small></th>"
         for place, metric in enumerate(metrics)
     )
@@ -142,7 +143,7 @@ def _row(
     )
     return (
         f'<tr data-do="select" data-model="{id}" data-point="{id}" data-key="row-{id}" tabindex="0"'
-        f' title="{esc(snapshot.labels.name(id))}">{cells}{bars}</tr>'
+        f' data-tip="{esc(snapshot.labels.name(id))}">{cells}{bars}</tr>'
     )
 
 

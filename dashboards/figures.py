@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,13 +10,15 @@ import holoviews as hv
 import panel as pn
 from bokeh.document import Document
 from bokeh.models import (
+    BooleanFilter,
     BoxSelectTool,
+    CDSView,
     ColumnDataSource,
     CustomJS,
     HoverTool,
+    InversionFilter,
     LassoSelectTool,
     PanTool,
-    Rect,
     ResetTool,
     Scatter,
     Segment,
@@ -28,12 +30,15 @@ from bokeh.models.glyph import Glyph
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure as Figure
 
-from dashboards.theme import ACCENT, FONT, LABEL_PX
+from dashboards.theme import ACCENT, FONT, INK_3, LABEL_PX, MISSING
 
 RING_PX: Final = 7
 """How much wider than its point the ring of hovering is."""
 _AXIS: Final = ("axis_label", "formatter", "ticker", "major_label_overrides", "major_label_orientation")
-_PLAIN_FOCUS: Final = ".bk-Canvas { --outline-width: 0px }"
+_FOCUS: Final = (
+    ".bk-Canvas { --outline-width: var(--ring); --outline-style: solid; --highlight-color: var(--accent-2) }"
+)
+"""A ring around what is in focus by the keyboard, and none by the pointer."""
 
 _RING: Final = """
 const i = cb_data.index.indices[0]
@@ -44,22 +49,39 @@ for (const [source, ring, x, y] of places) {
 """
 
 _FADE: Final = """
-for (const edge of edges) edge.line_color = { field: selected.indices.length ? "faded" : "color" }
+for (const { glyph, data_source } of edges) {
+  glyph.line_color = { field: selected.indices.length ? "faded" : "color" }
+  const { child, alpha } = data_source.data
+  let changed = false
+  for (let i = 0; i < child.length; i++) {
+    const seen = !passing.booleans || passing.booleans[child[i]] ? 1 : 0.15
+    changed ||= alpha[i] !== seen
+    alpha[i] = seen
+  }
+  if (changed) data_source.change.emit()
+}
 """
 
 _FIT: Final = """
 const { x_range, y_range, inner_width, inner_height } = figure
-const { full, label, room, column, offset } = texts.data
+const { full, label, room, column, row, offset } = texts.data
 const across = inner_width / (x_range.end - x_range.start)
 const down = inner_height / (y_range.end - y_range.start)
 const pen = document.createElement("canvas").getContext("2d")
 pen.font = font
 let changed = false
 for (let i = 0; i < full.length; i++) {
+  const seen = down >= 9 && (!passing.booleans || passing.booleans[i]) && column[i] >= x_range.start - 1
+    && column[i] <= x_range.end && row[i] >= y_range.start && row[i] <= y_range.end
+  if (!seen) {
+    changed ||= label[i] !== ""
+    label[i] = ""
+    continue
+  }
   const columns = Math.min(room[i], x_range.end - column[i])
   const words = full[i].split(" ")
   while (words.length > 1 && pen.measureText(words.join(" ")).width > columns * across - offset[i] - 6) words.pop()
-  const text = down < 9 ? "" : words.join(" ")
+  const text = words.join(" ")
   changed ||= text !== label[i]
   label[i] = text
 }
@@ -75,6 +97,10 @@ class Plot:
     points: Any
     """The `GlyphRenderer` of the points."""
     ring: ColumnDataSource
+    handles: Any
+    """The `GlyphRenderer` of marks to fold and unfold sweeps; None without any."""
+    passing: BooleanFilter
+    """Which models can be picked; the others stand faded behind them."""
 
     @property
     def source(self) -> Any:
@@ -82,37 +108,50 @@ class Plot:
         return self.points.data_source
 
     @property
+    def axes(self) -> tuple[str, str]:
+        """The columns of the points that say where they are."""
+        x, y = ((at if isinstance(at, str) else at.field) for at in (self.points.glyph.x, self.points.glyph.y))
+        return x, y
+
+    @property
     def place(self) -> list[Any]:
         """What the hover ring needs to know of this plot."""
-        return [self.source, self.ring, self.points.glyph.x, self.points.glyph.y]
+        return [self.source, self.ring, *self.axes]
 
 
-def render(element: hv.Dimensioned, columns: Mapping[str, Sequence[Any]]) -> Plot:
+def render(element: hv.Dimensioned, columns: Mapping[str, Sequence[Any]], said: str = "") -> Plot:
     """Make a figure of an element that has points for models.
 
     Args:
         element: An overlay with one Points element.
         columns: Further columns of the points: "model_id" and "tooltip" (HTML).
+        said: What it is, for those who cannot see it.
     """
-    figure = _figure(element)
+    figure = _figure(element, said)
     points = _drawn(figure, Scatter)[0]
     data = points.data_source.data
     data.update(columns)
     data.setdefault("size", [points.glyph.size] * len(data["model_id"]))
+    passing = BooleanFilter()
+    points.view = CDSView(filter=passing)
+    _fade_others(figure, points, passing)
     for texts in _drawn(figure, Text):
-        _fit_labels(figure, texts.data_source)
+        _fit_labels(figure, texts.data_source, passing)
     ring = ColumnDataSource({"x": [], "y": [], "size": []})
     look: dict[str, Any] = {"fill_color": None, "line_color": ACCENT, "line_width": 2, "level": "overlay"}
     figure.scatter("x", "y", size="size", source=ring, **look)
-    _equip(figure, points)
-    return Plot(figure, points, ring)
+    handles = next((found for found in _drawn(figure, Scatter) if "sweep" in found.data_source.data), None)
+    _equip(figure, points, handles)
+    return Plot(figure, points, ring, handles, passing)
 
 
 def link(plots: Sequence[Plot]) -> None:
     """Select and hover in one plot, see it in all of them; answered by the browser alone."""
     for plot in plots:
-        edges = [found.glyph for found in _drawn(plot.figure, Segment) if "faded" in found.data_source.data]
-        fade = CustomJS(args={"edges": edges, "selected": plot.source.selected}, code=_FADE)
+        edges = [found for found in _drawn(plot.figure, Segment) if "faded" in found.data_source.data]
+        args = {"edges": edges, "selected": plot.source.selected, "passing": plot.passing}
+        fade = CustomJS(args=args, code=_FADE)
+        plot.passing.js_on_change("booleans", fade)
         plot.source.selected.js_on_change("indices", fade)
         plot.source.js_on_change("data", fade)
         plot.figure.js_on_change("inner_width", fade)
@@ -127,7 +166,7 @@ def ring(plot: Plot, model_id: str) -> None:
     """Put the hover ring around a model's point; around none for an unknown one."""
     data = plot.source.data
     places = [place for place, id in enumerate(data["model_id"]) if id == model_id]
-    x, y = (data[name] for name in (plot.points.glyph.x, plot.points.glyph.y))
+    x, y = (data[name] for name in plot.axes)
     plot.ring.data = {
         "x": [x[place] for place in places],
         "y": [y[place] for place in places],
@@ -137,12 +176,15 @@ def ring(plot: Plot, model_id: str) -> None:
 
 def renew(old: Plot, new: Plot, *, keep_view: bool) -> None:
     """Give a figure that is on the screen the data, axes and, unless kept, the view of a new one."""
+    filled: list[Any] = []
     for shown, fresh in zip(_drawn(old.figure), _drawn(new.figure), strict=True):
         for part in ("glyph", "selection_glyph", "nonselection_glyph"):
             given = getattr(fresh, part)
             if isinstance(given, Glyph):
                 getattr(shown, part).update(**given.properties_with_values(include_defaults=False))
-        shown.data_source.data = dict(fresh.data_source.data)
+        if shown.data_source not in filled:
+            filled.append(shown.data_source)
+            shown.data_source.data = dict(fresh.data_source.data)
     for shown, fresh in zip(old.figure.xaxis + old.figure.yaxis, new.figure.xaxis + new.figure.yaxis, strict=True):
         shown.update(**{name: getattr(fresh, name) for name in _AXIS})
     for shown, fresh in zip(old.figure.grid, new.figure.grid, strict=True):
@@ -154,14 +196,36 @@ def renew(old: Plot, new: Plot, *, keep_view: bool) -> None:
         shown.update(**ends) if keep_view and moved else shown.update(start=fresh.start, end=fresh.end, **ends)
 
 
+def renew_first(plot: Plot, columns: Sequence[Mapping[str, Any]]) -> None:
+    """Give the first parts of a figure that is on the screen new data."""
+    for shown, data in zip(_drawn(plot.figure), columns, strict=False):
+        shown.data_source.data = dict(data)
+
+
+def let_pass(plot: Plot, model_ids: Collection[str] | None) -> None:
+    """Fade all models but these, which alone can be picked; None fades none."""
+    ids = plot.source.data["model_id"]
+    plot.passing.booleans = None if model_ids is None else [id in model_ids for id in ids]
+
+
 def on_selection(plot: Plot, told: Callable[[list[int]], None]) -> None:
     """Call back with the indices of the selected points whenever the user selects."""
     plot.source.selected.on_change("indices", lambda name, old, new: told(list(new)))
 
 
-def _fit_labels(figure: Figure, texts: ColumnDataSource) -> None:
-    """Keep as many words of each label as there is room for at the present size and zoom."""
-    callback = CustomJS(args={"figure": figure, "texts": texts, "font": f"{LABEL_PX}px {FONT}"}, code=_FIT)
+def _fade_others(figure: Figure, points: Any, passing: BooleanFilter) -> None:
+    glyph = points.glyph
+    look: dict[str, Any] = {"fill_color": MISSING, "line_color": None, "level": "underlay"}
+    look |= {"fill_alpha": 0.3, "nonselection_fill_alpha": 0.3}
+    view = CDSView(filter=InversionFilter(operand=passing))
+    figure.scatter(glyph.x, glyph.y, size=glyph.size, source=points.data_source, view=view, **look)
+
+
+def _fit_labels(figure: Figure, texts: ColumnDataSource, passing: BooleanFilter) -> None:
+    """Keep as many words of each label as there is room for at the present size and zoom; none of faded models."""
+    args = {"figure": figure, "texts": texts, "passing": passing, "font": f"{LABEL_PX}px {FONT}"}
+    callback = CustomJS(args=args, code=_FIT)
+    passing.js_on_change("booleans", callback)
     for name in ("inner_width", "inner_height"):
         figure.js_on_change(name, callback)
     for name in ("start", "end"):
@@ -170,11 +234,12 @@ def _fit_labels(figure: Figure, texts: ColumnDataSource) -> None:
     texts.js_on_change("data", callback)
 
 
-def _figure(element: hv.Dimensioned) -> Figure:
+def _figure(element: hv.Dimensioned, said: str = "") -> Figure:
     # A document of its own: without one HoloViews takes the one that the event loop is busy with at the moment.
     # Only a renderer for servers heeds the one it is given.
     renderer = hv.renderer("bokeh").instance(mode="server")
     figure: Figure = renderer.get_plot(element, doc=Document()).state
+    figure.html_attributes = {"role": "figure", "aria-label": said} if said else {}
     return figure
 
 
@@ -183,25 +248,47 @@ def _drawn(figure: Figure, glyph: type = Glyph) -> list[Any]:
     return [found for found in figure.renderers if isinstance(found, GlyphRenderer) and isinstance(found.glyph, glyph)]
 
 
-def _equip(figure: Figure, points: Any) -> None:
-    box, wheel = BoxSelectTool(renderers=[points]), WheelZoomTool()
+def on_handle(plot: Plot, told: Callable[[str], None]) -> None:
+    """Call back with the sweep whose mark the user taps."""
+    source = plot.handles.data_source
+
+    def tapped(name: str, old: list[int], new: list[int]) -> None:
+        if new:
+            source.selected.indices = []
+            told(str(source.data["sweep"][new[0]]))
+
+    source.selected.on_change("indices", tapped)
+
+
+def _equip(figure: Figure, points: Any, handles: Any) -> None:
+    box, lasso, wheel = BoxSelectTool(renderers=[points]), LassoSelectTool(renderers=[points]), WheelZoomTool()
+    for tool in (box, lasso):
+        tool.overlay.update(fill_color=ACCENT, fill_alpha=0.1, line_color=INK_3, line_alpha=1)
     hover = HoverTool(renderers=[points], tooltips="@tooltip{safe}", attachment="horizontal", limit=1, visible=False)
     tap = TapTool(renderers=[points], visible=False)
-    figure.toolbar.tools = [box, LassoSelectTool(renderers=[points]), PanTool(), wheel, ResetTool(), tap, hover]
+    figure.toolbar.tools = [box, lasso, PanTool(), wheel, ResetTool(), tap, hover]
+    tips = [found for found in _drawn(figure) if "tip" in found.data_source.data]
+    if tips:
+        figure.add_tools(HoverTool(renderers=tips, tooltips="@tip", visible=False, limit=1))
+    if handles is not None:
+        # One tool alone answers taps at a time. Handles come first: whoever is told of one knows that the selection,
+        # which the same tap clears, is to stay.
+        tap.renderers = [handles, points]
+        handles.nonselection_glyph = None
     figure.toolbar.active_drag, figure.toolbar.active_scroll, figure.toolbar.active_tap = box, wheel, tap
     figure.toolbar.logo, figure.toolbar.autohide = None, True
     figure.sizing_mode = "stretch_both"
     figure.min_border = 4
     figure.output_backend = "canvas"
-    figure.stylesheets.append(_PLAIN_FOCUS)
+    figure.stylesheets.append(_FOCUS)
 
 
-def plain(make: Callable[[], hv.Dimensioned]) -> Figure:
-    """A figure of an element that needs no more than it has."""
-    figure = _figure(make())
+def plain(make: Callable[[], hv.Dimensioned], said: str = "") -> Figure:
+    """A figure of an element that needs no more than it has; `said` is for those who cannot see it."""
+    figure = _figure(make(), said)
     figure.toolbar_location = None
     figure.sizing_mode, figure.output_backend, figure.min_border = "stretch_both", "canvas", 4
-    figure.stylesheets.append(_PLAIN_FOCUS)
+    figure.stylesheets.append(_FOCUS)
     return figure
 
 
@@ -213,17 +300,3 @@ def fill(figure: Figure) -> pn.pane.Bokeh:
 def wide(figure: Figure) -> pn.pane.Bokeh:
     """The figure as a part of a page, as wide as its place and as tall as it says."""
     return pn.pane.Bokeh(figure, sizing_mode="stretch_width", margin=0)
-
-
-def on_tap(figure: Figure, told: Callable[[dict[str, Any]], None]) -> None:
-    """Call back with the row of data of the mark that the user taps."""
-    marks = _drawn(figure, Rect)[0]
-    tap = TapTool(renderers=[marks])
-    figure.add_tools(tap)
-    source = marks.data_source
-
-    def tapped(name: str, old: list[int], new: list[int]) -> None:
-        if new:
-            told({column: values[new[0]] for column, values in source.data.items()})
-
-    source.selected.on_change("indices", tapped)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cc_ray.compare import Instances
+from cc_ray.compare.labels import letter
 from dashboards.chosen import BASE_BADGE, badge
 from dashboards.markup import esc
 
@@ -14,41 +15,62 @@ PAGE: int = 36
 """Instances on a page."""
 
 
-def gallery(found: Instances, shown: Sequence[str], offset: int) -> str:
+def gallery(found: Instances, shown: Sequence[str], offset: int, places: Mapping[str, int] | None = None) -> str:
     """HTML of one page of instances.
 
     Args:
         found: As `compare.instances` gives them.
         shown: The models whose letters stand beside their answers, in order.
         offset: Instances on the pages before.
+        places: Place of each model among those of the page, where these are other ones than `shown`.
     """
     if not found.count:
-        return '<p class="empty">No instance answers to this choice.</p>'
-    letters = {id: badge(place) for place, id in enumerate(shown)}
-    cards = "".join(_card(row, letters) for row in found.table.to_pylist())
-    return f'{pager(offset, found.count)}<div class="gallery">{cards}</div>'
+        return '<p class="empty">No instance answers to this choice: take back a condition, or choose another kind.</p>'
+    letters = {id: badge(place) for place, id in enumerate(shown)} if places is None else marks(places)
+    return pager(offset, found.count) + figures(found.table.to_pylist(), letters)
 
 
-def pager(offset: int, count: int) -> str:
-    """Which instances these are of how many, and the way to the others."""
-    last = min(offset + PAGE, count)
-    back = _step("‹", max(0, offset - PAGE), offset > 0, "Previous")
-    on = _step("›", offset + PAGE, last < count, "Next")
+def figures(rows: Sequence[Mapping[str, Any]], letters: Mapping[str, str]) -> str:
+    """Instances side by side.
+
+    Args:
+        rows: As `compare.instances` gives them.
+        letters: Mark of each model but the base.
+    """
+    return f'<div class="gallery">{"".join(_card(row, letters) for row in rows)}</div>'
+
+
+def marks(places: Mapping[str, int]) -> dict[str, str]:
+    """The mark of each model."""
+    return {id: badge(place) or f'<b class="badge base">{letter(place)}</b>' for id, place in places.items()}
+
+
+def pager(offset: int, count: int, page: int = PAGE) -> str:
+    """Which ones these are of how many, and the way to the others, `page` at a time."""
+    last = min(offset + page, count)
+    back = _step("‹", max(0, offset - page), offset > 0, "Previous")
+    on = _step("›", offset + page, last < count, "Next")
     return f'<div class="pager">{back}<span>{offset + 1:,}–{last:,} of {count:,}</span>{on}</div>'
 
 
 def _step(sign: str, offset: int, there: bool, hint: str) -> str:
     off = "" if there else " disabled"
-    return f'<button data-do="page" data-offset="{offset}" data-key="page-{hint}" title="{hint}"{off}>{sign}</button>'
+    return (
+        f'<button data-do="page" data-offset="{offset}" data-key="page-{hint}" aria-label="{hint}"{off}>{sign}</button>'
+    )
 
 
-def _card(row: dict[str, Any], letters: dict[str, str]) -> str:
-    answers = "".join(_answer(answer, letters.get(answer["model_id"])) for answer in row["answers"])
+def _card(row: Mapping[str, Any], letters: Mapping[str, str]) -> str:
     return (
         f"<figure>{payload(row['payload'], row['payload_type'])}<figcaption>"
-        f'<div class="truth" title="Instance {row["instance"]}">{esc(row["label_name"])}</div>'
-        f"<ul>{answers}</ul></figcaption></figure>"
+        f'<div class="truth" data-tip="Instance {row["instance"]}">{esc(row["label_name"])}</div>'
+        f"<ul>{answers(row, letters)}</ul></figcaption></figure>"
     )
+
+
+def answers(row: Mapping[str, Any], letters: Mapping[str, str]) -> str:
+    """What the base and the models answer, as items of a list."""
+    return "".join(_answer(answer, letters.get(answer["model_id"])) for answer in row["answers"])
 
 
 def _answer(answer: dict[str, Any], letter: str | None) -> str:
@@ -57,8 +79,9 @@ def _answer(answer: dict[str, Any], letter: str | None) -> str:
     true, confidence = answer["true_probability"], answer["confidence"]
     hint = "only the predicted class is known" if true is None else f"probability of the true class {true:.1%}"
     sure = "" if confidence is None else f"<span>{100 * confidence:.0f} %</span>"
+    bar = "" if confidence is None else f' style="--sure:{100 * confidence:.0f}%"'
     return (
-        f'<li class="{verdict}" title="{hint}">{who}'
+        f'<li class="{verdict}" data-tip="{hint}"{bar}>{who}'
         f'<span class="says">{esc(answer["prediction_name"])}</span><i>{sign}</i>{sure}</li>'
     )
 
@@ -68,5 +91,6 @@ def payload(data: bytes | None, kind: str | None) -> str:
     if data is None:
         return '<div class="payload soft">no image</div>'
     if kind == "image/png":
-        return f'<img alt="" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
+        image = f'<img alt="" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
+        return f'<button class="zoom" data-zoom data-tip="Larger" aria-label="Larger">{image}</button>'
     return f'<div class="payload">{esc(data.decode(errors="replace"))}</div>'

@@ -6,14 +6,62 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from cc_ray.compare.labels import STEP
 from cc_ray.wording import format_change, format_interval, format_value
 from dashboards.snapshot import Metric, Row, Snapshot
 from dashboards.state import short
-from dashboards.theme import BAD, FONT, GOOD, INK, INK_2, INK_3, SEQUENTIAL
+from dashboards.theme import FONT, SEQUENTIAL, css
 
 esc = html.escape
-_KEY = f"color:{INK_2};padding-right:10px;white-space:nowrap"
+_KEY = "color:var(--ink-2);padding-right:10px;white-space:nowrap"
+
+
+def told(label: str, meaning: str, key: str = "") -> str:
+    """A word that is explained when it is pointed at or focused; plain where there is nothing to explain."""
+    if not meaning:
+        return esc(label)
+    return f'<span class="term" tabindex="0" data-tip="{esc(meaning)}"{_key(key)}>{esc(label)}</span>'
+
+
+def info(meaning: str, key: str = "") -> str:
+    """A mark that explains what stands before it."""
+    said = esc(meaning)
+    return f'<span class="info" tabindex="0" role="note" aria-label="{said}" data-tip="{said}"{_key(key)}>i</span>'
+
+
+def tip(meaning: str) -> str:
+    """The attribute of what is explained when it is pointed at or focused."""
+    return f' data-tip="{esc(meaning)}"' if meaning else ""
+
+
+def _key(key: str) -> str:
+    """What keeps the focus when the part is drawn anew."""
+    return f' data-key="{esc(key)}"' if key else ""
+
+
+def unseen(text: str) -> str:
+    """Words for those who hear the page."""
+    return f'<span class="unseen">{esc(text)}</span>'
+
+
+def brush(key: str, label: str, axis: tuple[float, float, int], written: str, name: str) -> str:
+    """Attributes of an axis on which an interval is chosen.
+
+    Args:
+        key: `data-key`, which keeps the focus.
+        label: What it is called.
+        axis: Its ends, and in how many steps arrow keys lead along it.
+        written: The interval kept, in words.
+        name: What is reported as `model`.
+    """
+    low, high, bins = axis
+    return (
+        f'tabindex="0" role="slider" aria-label="{esc(label)}" aria-valuemin="{low!r}" aria-valuemax="{high!r}"'
+        f' aria-valuenow="{low!r}" aria-valuetext="{esc(written)}" data-brush="{esc(name)}" data-low="{low!r}"'
+        f' data-high="{high!r}" data-bins="{bins}" data-key="{esc(key)}"'
+    )
 
 
 def options(choices: Mapping[str, str], chosen: str) -> str:
@@ -24,10 +72,20 @@ def options(choices: Mapping[str, str], chosen: str) -> str:
     )
 
 
-def select(name: str, label: str, choices: Mapping[str, str], chosen: str) -> str:
-    """A labelled choice that reports `do="set"` with the name of a `State` parameter."""
+def select(name: str, label: str, choices: Mapping[str, str], chosen: str, *, hint: str = "", seen: bool = True) -> str:
+    """A labelled choice that reports `do="set"` with the name of a `State` parameter.
+
+    Args:
+        name: The parameter.
+        label: What is chosen.
+        choices: Labels by value.
+        chosen: The present value.
+        hint: What the present choice means.
+        seen: Whether the label is seen; else it is only heard.
+    """
+    before = f"<span>{told(label, hint)}</span>" if seen else unseen(label)
     return (
-        f'<label class="field"><span>{esc(label)}</span>'
+        f'<label class="field">{before}'
         f'<select data-do="set" data-name="{name}" data-key="{name}">{options(choices, chosen)}</select></label>'
     )
 
@@ -38,29 +96,40 @@ def switch(name: str, choices: Mapping[str, str], chosen: str, hints: Mapping[st
     return '<span class="switch">{}</span>'.format(
         "".join(
             f'<button data-do="set" data-name="{name}" data-value="{esc(value)}" data-key="{name}-{esc(value)}"'
-            f' aria-pressed="{str(value == chosen).lower()}" title="{esc(hints.get(value, ""))}">{esc(label)}</button>'
+            f' aria-pressed="{str(value == chosen).lower()}"{tip(hints.get(value, ""))}>{esc(label)}</button>'
             for value, label in choices.items()
         )
     )
+
+
+def tabs(name: str, options: Mapping[str, str], current: str, hints: Mapping[str, str] | None = None) -> str:
+    """Views of a page, one in front; reports as `switch` does."""
+    hints = hints or {}
+    buttons = "".join(
+        f'<button role="tab" data-do="set" data-name="{name}" data-value="{esc(value)}" data-key="{name}-{esc(value)}"'
+        f'{tip(hints.get(value, ""))} aria-selected="{str(value == current).lower()}">{esc(label)}</button>'
+        for value, label in options.items()
+    )
+    return f'<div class="tabs" role="tablist">{buttons}</div>'
 
 
 def toggle(name: str, label: str, on: bool, hint: str = "") -> str:
     """A choice of yes or no."""
     return (
         f'<button class="toggle" data-do="set" data-name="{name}" data-value="{int(not on)}" data-key="{name}"'
-        f' aria-pressed="{str(on).lower()}" title="{esc(hint)}">{esc(label)}</button>'
+        f' aria-pressed="{str(on).lower()}"{tip(hint)}>{esc(label)}</button>'
     )
 
 
 def button(do: str, label: str, hint: str = "", *, kind: str = "") -> str:
     """Something to do."""
-    return f'<button class="{kind}" data-do="{do}" data-key="{do}" title="{esc(hint)}">{esc(label)}</button>'
+    return f'<button class="{kind}" data-do="{do}" data-key="{do}"{tip(hint)}>{esc(label)}</button>'
 
 
 def value(row: Row, metric: Metric) -> str:
     """A metric's value of a row of `compare.models`, with its interval for those who point at it."""
     interval = format_interval(row.get(f"{metric.metric}_low"), row.get(f"{metric.metric}_high"), metric.format)
-    hint = f' title="95 % interval {interval}"' if interval else ""
+    hint = tip(f"95 % interval {interval}") if interval else ""
     return f"<span{hint}>{esc(format_value(row[metric.metric], metric.format))}</span>"
 
 
@@ -112,17 +181,27 @@ def tooltip(snapshot: Snapshot, model_id: str, shown: Sequence[str]) -> str:
     names = dict.fromkeys([*(metric.metric for metric in snapshot.primary), *shown])
     lines = "".join(_tip_line(snapshot.metrics[name], row, parent) for name in names if name in snapshot.metrics)
     return (
-        f'<div style="max-width:300px;font:12px {FONT};color:{INK}">'
+        f'<div style="max-width:300px;font:12px {FONT};color:var(--ink)">'
         f'<div style="font-weight:600;margin-bottom:4px">{esc(snapshot.labels.last(model_id))}</div>'
         f'<table style="border-spacing:0 1px;font:11.5px {FONT}">'
-        f'{facts}{lines}</table><div style="margin-top:4px;color:{INK_3}">{esc(short(model_id))}</div>'
+        f'{facts}{lines}</table><div style="margin-top:4px;color:var(--ink-3)">{esc(short(model_id))}</div>'
         f"{_warnings(snapshot, model_id)}</div>"
     )
 
 
+def brief_tooltip(snapshot: Snapshot, model_id: str, shown: Sequence[str]) -> str:
+    """A model's last step and what is drawn of it, in few characters."""
+    row = snapshot.models[model_id]
+    lines = "".join(
+        f"<br>{esc(snapshot.metrics[name].label)} {esc(format_value(row[name], snapshot.metrics[name].format))}"
+        for name in shown
+    )
+    return f"<b>{esc(snapshot.labels.last(model_id))}</b>{lines}"
+
+
 def _warnings(snapshot: Snapshot, model_id: str) -> str:
     notes = snapshot.findings.get(model_id, [])
-    return "".join(f'<div style="margin-top:4px;color:{BAD}">{esc(note)}</div>' for note in notes[:2])
+    return "".join(f'<div style="margin-top:4px;color:var(--bad)">{esc(note)}</div>' for note in notes[:2])
 
 
 def _tip_fact(name: str, text: str) -> str:
@@ -134,14 +213,15 @@ def _tip_line(metric: Metric, row: Row, parent: Row | None) -> str:
     share = relative(row[metric.metric], parent[metric.metric]) if parent else None
     beside = ""
     if share is not None and abs(share) >= 0.005:
-        colour = {"good": GOOD, "bad": BAD, "even": INK_2}[verdict(share, metric)]
-        beside = f'<td style="color:{colour};padding-left:8px">{percent(share)}</td>'
+        colour = {"good": "good", "bad": "bad", "even": "ink-2"}[verdict(share, metric)]
+        beside = f'<td style="color:var(--{colour});padding-left:8px">{percent(share)}</td>'
     return f'<tr><td style="{_KEY}">{esc(metric.label)}</td><td>{written}</td>{beside}</tr>'
 
 
-def ramp() -> str:
-    """The sequential scale as a CSS gradient."""
-    return f"linear-gradient(90deg, {', '.join(SEQUENTIAL[place] for place in range(0, 256, 51))})"
+def ramp(colours: Sequence[str] = SEQUENTIAL) -> str:
+    """A scale as a CSS gradient."""
+    stops = (css(colours[round(place)]) for place in np.linspace(0, len(colours) - 1, 9))
+    return f"linear-gradient(90deg,{','.join(stops)})"
 
 
 def percent(share: float | None) -> str:

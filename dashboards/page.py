@@ -12,6 +12,7 @@ from cc_ray.registry import Registry
 
 if TYPE_CHECKING:
     from dashboards.session import Session
+    from dashboards.snapshot import Snapshot
 
 
 class UnknownPageError(UnknownNameError):
@@ -34,9 +35,15 @@ class Page(ABC):
     """As it stands in the navigation."""
     order: ClassVar[int] = 100
     """Place in the navigation, the smallest first."""
+    needs_models: ClassVar[bool] = True
+    """Whether a store without models is welcomed instead."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
+
+    @classmethod  # noqa: B027 (most pages need nothing)
+    def prepare(cls, snapshot: Snapshot) -> None:
+        """Have what every first look at the page needs found before anyone looks; runs where plots are drawn."""
 
     @abstractmethod
     def view(self) -> Viewable:

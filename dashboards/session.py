@@ -6,12 +6,18 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from bokeh.document import Document
+from panel.io import hold
 
+from cc_ray.errors import StoppedError
+from cc_ray.stopping import Stop
+from dashboards.operating import Operator, Runs
 from dashboards.snapshot import Row, Snapshot, Source
 from dashboards.state import State
+from dashboards.user import User
+from dashboards.writing import Comparisons
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -20,6 +26,8 @@ DRAWING: Final = ThreadPoolExecutor(1, thread_name_prefix="drawing")
 """Makes plots: one at a time, because HoloViews keeps its options in one place for the whole process."""
 ASKING: Final = ThreadPoolExecutor(4, thread_name_prefix="asking")
 """Asks the store."""
+OPERATING: Final = ThreadPoolExecutor(4, thread_name_prefix="operating")
+"""Asks Ray and job servers, which may take long to answer: questions to the store do not wait for them."""
 
 
 class Session:
@@ -28,18 +36,36 @@ class Session:
     Args:
         source: Where snapshots come from.
         doc: The tab's Bokeh document.
+        user: Who looks at it.
+        comparisons: Keeps what is saved of the screen; None where nothing can be written.
+        runs: What is known of studies beside the store; None where nothing is.
+        store: Name of the store in the address; empty where it needs none.
     """
 
-    def __init__(self, source: Source, doc: Document) -> None:
+    def __init__(
+        self,
+        source: Source,
+        doc: Document,
+        user: User,
+        comparisons: Comparisons | None = None,
+        runs: Operator | None = None,
+        store: str = "",
+    ) -> None:
         self.source = source
         self.doc = doc
+        self.user = user
+        self.comparisons = comparisons
+        self.runs: Runs | None = runs
+        self.operator = runs if user.operator else None
+        """Does what operators may do: there is none for those who only read."""
         self.snapshot: Snapshot = source.snapshot
-        self.state = State()
+        self.state = State(store)
         self.ready = asyncio.Event()
         """Set when the browser has drawn the empty page: parts that come while it does so would be lost."""
         self.on_failure: Callable[[str], None] = log.error
         """Told when a view could not be made, in one line."""
         self._latest: dict[str, int] = {}
+        self._stops: dict[str, Stop] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
         doc.on_session_destroyed(self._close)
@@ -59,31 +85,82 @@ class Session:
         self.state.selection = list(dict.fromkeys(ids))
 
     def apart(
-        self, slot: str, work: Callable[[], Result], show: Callable[[Result], None], pool: ThreadPoolExecutor = ASKING
+        self,
+        slot: str,
+        work: Callable[[], Result],
+        show: Callable[[Result], None],
+        pool: ThreadPoolExecutor = ASKING,
+        failed: Callable[[], None] | None = None,
+        *,
+        stoppable: bool = False,
     ) -> None:
-        """Do work in a thread, then show its result in the tab.
+        """Do work in a thread, then show its result in the tab; work that newer work overtook is not begun.
 
         Args:
             slot: Names the place where results go: an older result for the same place is dropped.
             work: Runs in the thread; must not touch the document.
             show: Runs with the document's lock held.
             pool: Whose thread.
+            failed: Told, with the document's lock held, where the newest work raised an error.
+            stoppable: Whether newer work, `cancel` and the end of the tab stop the work where it is: for questions,
+                which leave nothing half done.
         """
-        ticket = self._latest[slot] = self._latest.get(slot, 0) + 1
+        ticket, stop = self._next(slot), Stop()
+        if stoppable:
+            self._stops[slot] = stop
+
+        def newest() -> bool:
+            return self._latest[slot] == ticket and not self._closed
 
         async def run() -> None:
-            result = await asyncio.get_running_loop().run_in_executor(pool, work)
+            try:
+                # None stands for nothing only where it is not looked at.
+                result = await asyncio.get_running_loop().run_in_executor(
+                    pool, lambda: stop.run(work) if newest() else None
+                )
+            except StoppedError:
+                if stop.asked:
+                    return
+                raise
+            except Exception:
+                if failed is not None and newest():
+                    self._tell(failed)
+                raise
             await self.ready.wait()
-            if self._latest[slot] == ticket and not self._closed:
-                self.doc.add_next_tick_callback(lambda: show(result))
+            if newest():
+                self._tell(lambda: show(cast(Result, result)))
 
         task = asyncio.get_running_loop().create_task(run())
         self._running.add(task)
         task.add_done_callback(self._finished)
 
+    def _tell(self, show: Callable[[], None]) -> None:
+        """Change the document when its lock is free; the browser gets all changes as one message."""
+
+        def change() -> None:
+            with hold(self.doc):
+                show()
+
+        self.doc.add_next_tick_callback(change)
+
+    def cancel(self, slot: str) -> None:
+        """Stop the work for a place; what it came to is not shown. What cannot be stopped ends by itself."""
+        self._next(slot)
+
+    def _next(self, slot: str) -> int:
+        """The number of the newest work for a place; what was newest until now is stopped if it can be."""
+        if slot in self._stops:
+            self._stops.pop(slot).ask()
+        self._latest[slot] = self._latest.get(slot, 0) + 1
+        return self._latest[slot]
+
     def _close(self, context: object) -> None:
         """Bokeh must not be told of news for a document that is gone: that spoils those of other tabs as well."""
         self._closed = True
+        for task in self._running:
+            task.cancel()
+        for stop in self._stops.values():
+            stop.ask()
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
@@ -91,4 +168,4 @@ class Session:
             log.error("a view could not be made", exc_info=error)
             reason = f"{type(error).__name__}: {error}"
             if not self._closed:
-                self.doc.add_next_tick_callback(lambda: self.on_failure(reason))
+                self._tell(lambda: self.on_failure(reason))

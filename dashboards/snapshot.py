@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Final, TypeVar
 
 import pyarrow as pa
@@ -90,6 +90,12 @@ class Snapshot:
         return rows
 
     @cached_property
+    def comparisons(self) -> list[Row]:
+        """The answer of `compare.comparisons`, the last changed first."""
+        rows: list[Row] = compare.comparisons(self.views).to_pylist()
+        return rows
+
+    @cached_property
     def _wanted(self) -> list[str]:
         """Objectives of the newest study that has any."""
         named = (list(json.loads(study["objectives"] or "{}")) for study in self.studies)
@@ -124,6 +130,17 @@ class Snapshot:
         answer: Answer = self._answers[key]
         return answer
 
+    def answered(self, key: Hashable) -> Any:
+        """What `once` answered; None where it was not asked yet."""
+        return self._answers.get(key)
+
+
+def _read(views: Views) -> Snapshot:
+    """A snapshot with what every tab asks for read already, because tabs ask on the event loop."""
+    fresh = Snapshot(views)
+    fresh.labels, fresh.known, fresh.metrics, fresh.studies, fresh.comparisons  # noqa: B018 (that reads them)
+    return fresh
+
 
 class Source:
     """Where sessions of this process get the newest snapshot from.
@@ -135,7 +152,7 @@ class Source:
     def __init__(self, root: str) -> None:
         self.root = root
         self._lock = threading.Lock()
-        self._snapshot = Snapshot(open_views(self.root))
+        self._snapshot = _read(open_views(self.root))
         self._asked_at = time.monotonic()
 
     @property
@@ -143,23 +160,20 @@ class Source:
         """The newest one read so far."""
         return self._snapshot
 
-    def refresh(self) -> Snapshot:
-        """Look at the store again, unless someone just did or does; takes its time, so not for the event loop."""
+    def refresh(self, *, at_once: bool = False) -> Snapshot:
+        """Look at the store again, unless someone just did or does; takes its time, so not for the event loop.
+
+        Args:
+            at_once: Look even if someone just did: for who has written himself.
+        """
         if not self._lock.acquire(blocking=False):
             return self._snapshot
         try:
-            if time.monotonic() - self._asked_at > REFRESH_S:
+            if at_once or time.monotonic() - self._asked_at > REFRESH_S:
                 views = self._snapshot.views.refreshed()
                 if views is not self._snapshot.views:
-                    self._snapshot = Snapshot(views)
-                    self._snapshot.labels, self._snapshot.metrics, self._snapshot.studies  # noqa: B018 (read here, not on the event loop)
+                    self._snapshot = _read(views)
                 self._asked_at = time.monotonic()
             return self._snapshot
         finally:
             self._lock.release()
-
-
-@cache
-def source(root: str) -> Source:
-    """The one source of a store in this process."""
-    return Source(root)

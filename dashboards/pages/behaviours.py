@@ -1,53 +1,47 @@
-"""Behaviours: what models answer, against a base: in sum, by class, and instance by instance."""
+"""Behaviours: what models answer, against a base, in several parts: in sum, by class, flip by flip, one by one."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+import json
+from typing import Final
 
 import panel as pn
-import pyarrow as pa
-from bokeh.plotting import figure as Figure
+import param
 
 from cc_ray import compare
-from cc_ray.errors import CcRayError
-from dashboards import figures, markup
-from dashboards.behaviours import changes, summary
+from dashboards.behaviour.asked import Asked, brushed
+from dashboards.behaviour.calibration import Calibration
+from dashboards.behaviour.classes import Classes
+from dashboards.behaviour.exemplars import Exemplars
+from dashboards.behaviour.flips import Flips
+from dashboards.behaviour.instances import InstanceBrowser
+from dashboards.behaviour.slices import Slices
+from dashboards.behaviour.summary import Summary
+from dashboards.behaviour.texts import GeneratedTexts
+from dashboards.behaviour.tokens import TokenLosses
+from dashboards.behaviour.view import MODELS, View
 from dashboards.chosen import Chosen, chosen, drop, head
 from dashboards.components import Html, Message
-from dashboards.elements import per_class
-from dashboards.gallery import PAGE, gallery
+from dashboards.deck import Deck
+from dashboards.markup import esc
 from dashboards.page import Page, page
-from dashboards.session import DRAWING, Session
-from dashboards.snapshot import Snapshot
+from dashboards.session import Session
+from dashboards.state import CHOICES, State
 from dashboards.theme import layout
 
-KINDS = {
-    "flipped": "Flipped",
-    "lost": "Lost",
-    "gained": "Gained",
-    "disagree": "Disagree",
-    "wrong": "All wrong",
-    "all": "All",
-}
-HINTS = {
-    "flipped": "Right under the base and wrong under a model, or the other way round",
-    "lost": "Right under the base, wrong under a model",
-    "gained": "Wrong under the base, right under a model",
-    "disagree": "A model predicts another class than the base",
-    "wrong": "Every model is wrong",
-    "all": "Every instance",
-}
-ORDERS = {"change": "Largest change", "loss": "Largest loss", "instance": "Number"}
-CLASSES = (
-    "<h2>Change of accuracy by class <small>percentage points; * p &lt; 0.05 after Holm's correction; "
-    "click a cell to see its instances</small></h2>"
+VIEWS: Final[tuple[type[View], ...]] = (
+    Summary,
+    Classes,
+    Flips,
+    InstanceBrowser,
+    Exemplars,
+    Slices,
+    Calibration,
+    GeneratedTexts,
+    TokenLosses,
 )
-ROW_PX = 34
-"""Height of a model's row in the class chart."""
-HEADS_PX = 62
-"""Height of the heads of the class chart."""
-SHOWN = frozenset({"snapshot", "selection", "base"})
+OF_MEASURE: Final = {"kept": "", "rank": ""}
+"""Choices that only mean something for the measure they were made for."""
 
 
 @page("behaviours")
@@ -59,107 +53,116 @@ class Behaviours(Page):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.head = Html(on=self._do, css_classes=["controls"])
-        self.summary = Html(
-            on=self._do, css_classes=["card", "scroll", "padded", "summary-card"], sizing_mode="stretch_both"
-        )
-        self.filters = Html(on=self._do, css_classes=["card-head"])
-        self.gallery = Html(on=self._do, css_classes=["scroll", "padded", "gallery-body"], sizing_mode="stretch_both")
-        self.class_card = layout("card", "class-card", children=[Html(CLASSES, css_classes=["card-head"])])
-        self.gallery_card = layout("card", "gallery-card", children=[self.filters, self.gallery])
-
+        self.head = Html(on=self._do, css_classes=["inline"], sizing_mode=None)
+        self.tabs = Html(on=self._do, css_classes=["inline"], sizing_mode=None)
+        self.nothing = Html(css_classes=["card", "padded"], sizing_mode="stretch_both")
+        self.deck = Deck()
+        self.deck.add("nothing", self.nothing)
+        self.made: dict[str, View] = {}
+        self.waiting: dict[str, set[str]] = {}
         self.shown: Chosen | None = None
+        self.generated = False
 
     def view(self) -> pn.viewable.Viewable:
-        """The sums and classes on the left, the instances on the right."""
-        return layout("behaviours", children=[self.head, self.summary, self.class_card, self.gallery_card])
+        """The models and the parts above, one part below."""
+        bar = layout("behaviours-bar", children=[self.tabs, self.head])
+        return layout("behaviours", children=[bar, self.deck.place])
 
     def update(self, changed: frozenset[str]) -> None:
-        """Ask for what the change touches."""
+        """Bring the part in front up to date."""
         now = chosen(self.session)
-        if now is None or not now.ids:
-            self._nothing(now)
-            return
-        snapshot = self.session.snapshot
         if changed == {"snapshot"} and now == self.shown:
             return  # What a model answered never changes.
-        self.shown = now
-        if changed & SHOWN:
+        if now is None or not now.ids:
+            self._empty(now)
+            return
+        if changed & MODELS:
             self.head.content = head(self.session, now)
-            self.session.apart("behaviours-summary", partial(_summed, snapshot, now), self._sum)
-        if changed & {"only", "label", "sort", "offset", *SHOWN}:
-            self.filters.content = self._filters(now)
-            state = self.session.state
-            label = int(state.label) if state.label.isdecimal() else None
-            work = partial(_page, snapshot, now, label, state.only, state.sort, state.offset)
-            self.session.apart("behaviours-page", work, self._fill)
+            if self.shown is None or now.base != self.shown.base:
+                views = self.session.snapshot.views
+                self.session.apart("behaviours-kind", lambda: compare.generates(views, now.base), self._know)
+        self.shown = now
+        for waiting in self.waiting.values():
+            waiting |= changed
+        self._show(now)
 
-    def _nothing(self, now: Chosen | None) -> None:
+    def _know(self, generated: bool) -> None:
+        """Parts depend on whether the models generate text."""
+        if generated != self.generated and self.shown is not None:
+            self.generated = generated
+            self._show(self.shown)
+
+    def _part(self) -> type[View]:
+        offered = [view for view in VIEWS if view.generated in (None, self.generated)]
+        return next((view for view in offered if view.name == self.session.state.part), offered[0])
+
+    def _show(self, now: Chosen) -> None:
+        kind = self._part()
+        self.tabs.content = tabs(self.session.state, kind, self.generated)
+        if kind.name not in self.made:
+            self.made[kind.name] = made = kind(self.session, self._do)
+            self.deck.add(kind.name, made.view())
+            self.waiting[kind.name] = set(MODELS)
+        self.deck.show(kind.name)
+        changed, self.waiting[kind.name] = self.waiting[kind.name], set()
+        if changed & (MODELS | kind.needs):
+            self.made[kind.name].update(Asked.of(self.session.snapshot, self.session.state, now), frozenset(changed))
+
+    def _empty(self, now: Chosen | None) -> None:
+        self.shown = now
         self.head.content = head(self.session, now) if now else ""
-        self.summary.content = '<p class="empty">Select a model besides the base to see how its answers differ.</p>'
-        self.filters.content = self.gallery.content = ""
-        self.class_card[1:] = []
-
-    def _sum(self, found: tuple[str, pa.Table | None]) -> None:
-        self.summary.content, classes = found
-        if classes is None:
-            self.class_card[1:] = []
-        else:
-            names = {id: self.session.snapshot.labels.name(id) for id in classes["model_id"].to_pylist()}
-            work = partial(figures.plain, lambda: per_class(classes, names=names))
-            height = HEADS_PX + ROW_PX * len(names)
-            self.session.apart("behaviours-classes", work, partial(self._draw_classes, height), DRAWING)
-
-    def _draw_classes(self, height: int, figure: Figure) -> None:
-        # With many models the card scrolls: nothing may press the rows together.
-        figure.sizing_mode, figure.height, figure.min_height = "stretch_width", height, height
-        figures.on_tap(figure, self._tapped)
-        self.class_card[1:] = [figures.wide(figure)]
-
-    def _tapped(self, row: dict[str, object]) -> None:
-        self.session.state.param.update(label=str(row["label"]), offset=0)
-
-    def _fill(self, content: str) -> None:
-        self.gallery.content = content
+        self.tabs.content = tabs(self.session.state, self._part(), self.generated)
+        for waiting in self.waiting.values():
+            waiting |= MODELS
+        self.deck.show("nothing")
+        overview = self.session.state.query(page="overview") or "./"
+        self.nothing.content = (
+            '<p class="empty">Select a model besides the base to see how its answers differ: on the '
+            f'<a href="{esc(overview)}">Overview</a>, or choose another base above.</p>'
+        )
 
     def _do(self, message: Message) -> None:
         state = self.session.state
         match message["do"]:
             case "set":
-                state.param.update(**{message["name"]: message["value"]}, offset=0)
+                self._choose({message["name"]: message["value"]})
+            case "choose":
+                self._choose(json.loads(message["choices"]))
             case "page":
-                state.offset = int(message["offset"])
+                state.offset = max(0, int(message["offset"]))
             case "drop":
                 drop(self.session, [message["model"]])
+            case "brush":
+                kept = brushed(self.session, message["model"], message.get("low"), message.get("high"))
+                self._choose({"kept": kept})
 
-    def _filters(self, now: Chosen) -> str:
+    def _choose(self, choices: dict[str, object]) -> None:
+        """Make choices; what others of them mean nothing for any more goes back to its default."""
         state = self.session.state
-        names = compare.class_names(self.session.snapshot.views, now.base)
-        classes = {"": "All classes"} | {str(label): name for label, name in names.items()}
-        kinds = markup.switch("only", KINDS, state.only, HINTS)
-        return (
-            f'<div class="bar">{kinds}{markup.select("label", "Class", classes, state.label)}'
-            f"{markup.select('sort', 'Order', ORDERS, state.sort)}</div>"
-        )
+        known = {name: value for name, value in choices.items() if name in CHOICES and _possible(name, value)}
+        if known.get("measure", state.measure) != state.measure:
+            known = {**OF_MEASURE, **known}
+        if set(known) - {"part", "focus", "flow", "pair"}:
+            known = {"offset": 0, **known}
+        state.param.update(**known)
 
 
-def _summed(snapshot: Snapshot, now: Chosen) -> tuple[str, pa.Table | None]:
-    try:
-        table = compare.behaviours(snapshot.views, now.ids, now.base)
-        classes = compare.behaviours_by_class(snapshot.views, now.ids, now.base)
-    except CcRayError as error:
-        return f'<p class="failure">{markup.esc(str(error))}</p>', None
-    moved = {id: compare.prediction_changes(snapshot.views, id, now.base) for id in now.shown}
-    return summary(snapshot, table.to_pylist(), now) + changes(moved), classes
+def _possible(name: str, value: object) -> bool:
+    parameter = State.param[name]
+    return value in parameter.objects if isinstance(parameter, param.Selector) else isinstance(value, str | int)
 
 
-def _page(snapshot: Snapshot, now: Chosen, label: int | None, only: Any, sort: Any, offset: int) -> str:
-    try:
-        found = compare.instances(
-            snapshot.views, now.shown, now.base, label=label, only=only, sort=sort, limit=PAGE, offset=offset
-        )
-    except CcRayError as error:
-        return f'<p class="failure">{markup.esc(str(error))}</p>'
-    if 0 < found.count <= offset:  # Fewer than there were when the page was turned: the last ones.
-        return _page(snapshot, now, label, only, sort, (found.count - 1) // PAGE * PAGE)
-    return gallery(found, now.shown, offset)
+def tabs(state: State, current: type[View], generated: bool) -> str:
+    """Links to the parts; the current one marked."""
+    return '<nav class="tabs" aria-label="Parts of this page">{}</nav>'.format(
+        "".join(_tab(state, view, current) for view in VIEWS if view.generated in (None, generated))
+    )
+
+
+def _tab(state: State, view: type[View], current: type[View]) -> str:
+    here = ' aria-current="page"' if view is current else ""
+    choices = esc(json.dumps({"part": view.name}))
+    return (
+        f'<a href="{esc(state.query(part=view.name) or "./")}" data-do="choose" data-choices="{choices}"'
+        f' data-key="part-{view.name}" data-tip="{esc(view.hint)}"{here}>{esc(view.title)}</a>'
+    )

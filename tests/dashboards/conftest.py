@@ -1,16 +1,7 @@
 """A store, a dashboard that serves it as users have it, and a browser to look at it."""
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -18,24 +9,18 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from cc_ray.store import Store
 from dashboards.snapshot import Snapshot, Source
 from tests.benchmarks.make_store import make_store
+from tests.dashboards.probes import add_probes
 from tests.dashboards.screen import Dashboard, Screen
-
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-START_S = 120
+from tests.dashboards.serving import FLAGS, chromium_path, serving
 
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Twenty-four models over four hundred instances; tests only read it."""
-    return make_store(tmp_path_factory.mktemp("dashboards") / "store", models=24, instances=400)
+    """Twenty-four models over four hundred instances, with saved weights and probes of layers; tests only read it."""
+    root = tmp_path_factory.mktemp("dashboards") / "store"
+    store = make_store(root, models=24, instances=400, save_weights=True)
+    add_probes(store)
+    return store
 
 
 @pytest.fixture(scope="session")
@@ -46,12 +31,7 @@ def snapshot(store: Store) -> Snapshot:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Where Chromium is."""
-    named = os.environ.get("CC_RAY_CHROMIUM")
-    places = [named, "/usr/bin/chromium", *map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))]
-    for place in places:
-        if place and Path(place).exists():
-            return place
-    pytest.skip("there is no Chromium: `apt-get install chromium`, or name one in CC_RAY_CHROMIUM")
+    return chromium_path()
 
 
 @pytest.fixture(scope="session")
@@ -59,31 +39,8 @@ def dashboard(chromium: str, store: Store, tmp_path_factory: pytest.TempPathFact
     """The real Ray Serve application in a process and a Ray of its own, over a copy of the store."""
     folder = tmp_path_factory.mktemp("served")
     served = Store(shutil.copytree(store.root, folder / "store"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    code = f"from cc_ray.serve import serve_store, stay; serve_store({str(served.root)!r}, port={port}); stay()"
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log, env=environment)
-        try:
-            _wait_until_well(f"http://127.0.0.1:{port}/healthz", process, folder / "log")
-            yield Dashboard(f"http://127.0.0.1:{port}/", served)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=60)
-
-
-def _wait_until_well(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + START_S
-    while time.monotonic() < until:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.3)
-    raise AssertionError(f"no answer from {url}:\n{log.read_text()}")
+    with serving(served.root, folder) as running:
+        yield Dashboard(running.url, served)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +66,7 @@ def screen(browser: Browser, dashboard: Dashboard) -> Iterator[Screen]:
 def _watch(page: Page) -> list[str]:
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("pageerror", lambda error: wrong.append(error.stack or str(error)))
     page.on("request", lambda request: None if _is_local(request.url) else wrong.append(f"left: {request.url}"))
     return wrong
 

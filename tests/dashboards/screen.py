@@ -40,7 +40,7 @@ class Screen:
         self.open(query)
         expect(self.page.locator(".map-card canvas").first).to_be_visible(timeout=20_000)
         expect(self.page.locator(".scatter-card canvas").first).to_be_visible(timeout=20_000)
-        expect(self.page.locator(".details h2").first).to_be_visible(timeout=20_000)
+        expect(self.page.locator(".details .content > *").first).to_be_visible(timeout=20_000)
 
     def brush(self, card: str, width: float, height: float) -> None:
         """Drag a box from the upper left corner of a card's plot over a share of it."""

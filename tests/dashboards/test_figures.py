@@ -1,9 +1,13 @@
 from typing import Any
 
+import numpy as np
+import pytest
+
 from dashboards import figures
-from dashboards.elements import model_map, trade_off
 from dashboards.figures import Plot
+from dashboards.model_map import model_map
 from dashboards.snapshot import Snapshot
+from dashboards.trade_offs import front_columns, trade_off
 
 
 def plot(snapshot: Snapshot, **choices: str) -> Plot:
@@ -66,3 +70,19 @@ def test_every_plot_tells_every_other_of_its_selection(snapshot: Snapshot) -> No
 
     for found in plots:
         assert "change:indices" in found.source.selected.js_property_callbacks
+
+
+@pytest.mark.parametrize(("x", "y"), [("size_bytes", "accuracy"), ("accuracy", "size_bytes"), ("sparsity", "accuracy")])
+@pytest.mark.parametrize("groups", ["", "base"])
+def test_the_columns_of_a_front_are_those_that_are_drawn(snapshot: Snapshot, x: str, y: str, groups: str) -> None:
+    ids = list(snapshot.models)[3:12]
+    columns = {"model_id": list(snapshot.models), "tooltip": [""] * len(snapshot.models)}
+    whole = figures.render(trade_off(snapshot.views, x, y, groups=groups), columns)
+    part = figures.render(trade_off(snapshot.views, x, y, ids=ids, groups=groups), columns)
+
+    figures.renew_first(whole, front_columns(snapshot.views, x, y, ids=ids, groups=groups))
+
+    parts: list[tuple[Any, Any]] = list(zip(whole.figure.renderers[:3], part.figure.renderers[:3], strict=True))
+    for shown, drawn in parts:
+        for name, column in drawn.data_source.data.items():
+            assert np.array_equal(np.asarray(shown.data_source.data[name]), np.asarray(column))

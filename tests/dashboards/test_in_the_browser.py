@@ -100,44 +100,14 @@ def test_behaviours_show_instances_with_their_images(screen: Screen, dashboard: 
     models = compare.models(open_views(dashboard.store.root)).to_pylist()
     child = next(row["model_id"] for row in models if row["parent"])
 
-    screen.open(f"?page=behaviours&only=all&selection={short(child)}")
+    screen.open(f"?page=behaviours&part=instances&only=all&selection={short(child)}")
 
     image = screen.page.locator(".gallery img").first
     expect(image).to_be_visible(timeout=20_000)
     assert image.evaluate("(image) => image.complete && image.naturalWidth > 0")
     expect(screen.page.locator(".gallery figure")).to_have_count(36)
-    expect(screen.page.locator(".class-card canvas").first).to_be_visible()
     screen.page.locator("[data-name=only][data-value=wrong]").click()
     expect(screen.page.locator(".gallery .right")).to_have_count(0)
-
-
-def test_layers_unfold_and_draw_the_weights_of_a_module(screen: Screen, dashboard: Dashboard) -> None:
-    models = compare.models(open_views(dashboard.store.root)).to_pylist()
-    child = next(row["model_id"] for row in models if row["parent"])
-    screen.open(f"?page=layers&selection={short(child)}")
-    rows = screen.page.locator(".tree tbody tr")
-    expect(rows).not_to_have_count(0, timeout=20_000)
-
-    screen.page.locator("[data-do=refold]").click()
-    expect(screen.page.locator("[data-do=fold][aria-expanded=false]")).not_to_have_count(0)
-    folded = rows.count()
-    screen.page.locator("[data-do=fold][aria-expanded=false]").first.click()
-
-    expect(rows).not_to_have_count(folded)
-    rows.nth(1).click()
-    expect(screen.page.locator(".tree .picked")).to_have_count(1)
-    expect(screen.page.locator(".weights-card canvas").first).to_be_visible()
-
-
-def test_a_wrong_pattern_of_modules_is_explained(screen: Screen) -> None:
-    screen.open("?page=layers")
-    field = screen.page.locator("input[data-name=layers]")
-    expect(field).to_be_visible(timeout=20_000)
-
-    field.fill("conv[")
-    field.press("Enter")
-
-    expect(screen.page.locator(".tree-body .failure")).to_contain_text("no pattern")
 
 
 def test_a_model_published_while_the_page_is_open_appears(screen: Screen, dashboard: Dashboard) -> None:

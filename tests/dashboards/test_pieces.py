@@ -6,9 +6,11 @@ import pytest
 
 from cc_ray import compare
 from cc_ray.errors import UnknownNameError
-from dashboards import markup, tree
+from dashboards import markup
 from dashboards.app import navigation, status, welcome
-from dashboards.behaviours import changes, summary
+from dashboards.behaviour.asked import Asked
+from dashboards.behaviour.outcomes import moves
+from dashboards.behaviour.sums import sums
 from dashboards.chosen import Chosen
 from dashboards.details import card, details, findings
 from dashboards.gallery import PAGE, gallery, payload
@@ -16,7 +18,6 @@ from dashboards.legend import legend
 from dashboards.page import Page, pages
 from dashboards.snapshot import Metric, Snapshot
 from dashboards.state import State
-from dashboards.tree import reshaped
 
 ACCURACY = Metric("accuracy", "Accuracy", "", "higher", 0.0, 1.0, "percent", True, "")
 
@@ -24,6 +25,10 @@ ACCURACY = Metric("accuracy", "Accuracy", "", "higher", 0.0, 1.0, "percent", Tru
 def against_base(snapshot: Snapshot, count: int) -> Chosen:
     ids = [id for id, row in snapshot.models.items() if row["parent"]][:count]
     return Chosen(tuple(ids), snapshot.models[ids[0]]["root"], True)
+
+
+def asked(snapshot: Snapshot, now: Chosen) -> Asked:
+    return Asked(snapshot, now, "correct", "difference", None, "", {})
 
 
 @pytest.mark.parametrize(("name", "kind"), pages.items())
@@ -48,7 +53,7 @@ def test_nothing_selected_recommends_the_front(snapshot: Snapshot) -> None:
     found = details(snapshot, [])
 
     assert re.findall('<tr data-do="select" data-model="([^"]+)"', found) == front["model_id"].to_pylist()
-    assert "trials" in found
+    assert "trial" not in found, "studies have a page of their own"
 
 
 def test_a_card_tells_of_the_model_and_its_difference_to_parent_and_base(snapshot: Snapshot) -> None:
@@ -85,19 +90,19 @@ def test_behaviours_are_summed_by_model(snapshot: Snapshot) -> None:
     now = against_base(snapshot, 3)
     rows = compare.behaviours(snapshot.views, now.ids, now.base).to_pylist()
 
-    found = summary(snapshot, rows, now)
+    found = sums(asked(snapshot, now), rows)
 
-    assert found.count("<tr>") == 1 + 3
+    assert found.count("<tr") == 1 + 3
     assert f"<span>{rows[0]['lost']:,}</span>" in found
 
 
 def test_changes_of_prediction_carry_their_count(snapshot: Snapshot) -> None:
     now = against_base(snapshot, 24)
-    moved = {id: compare.prediction_changes(snapshot.views, id, now.base) for id in now.ids}
-    id, table = next((id, table) for id, table in moved.items() if len(table))
+    moved = {id: compare.prediction_changes(snapshot.views, id, now.base).to_pylist() for id in now.ids}
+    id, rows = next((id, rows) for id, rows in moved.items() if rows)
 
-    assert f"<b>{table['count'][0].as_py():,}</b>" in changes({id: table})
-    assert changes({id: table.slice(0, 0)}) == ""
+    assert f"<b>{rows[0]['count']:,}</b>" in moves(asked(snapshot, now), {id: rows})
+    assert moves(asked(snapshot, now), {id: []}) == ""
 
 
 def test_a_page_of_instances_shows_images_and_answers(snapshot: Snapshot) -> None:
@@ -114,24 +119,6 @@ def test_a_page_of_instances_shows_images_and_answers(snapshot: Snapshot) -> Non
 def test_a_text_instance_is_shown_as_text() -> None:
     assert payload(b"<b>hi</b>", "text/plain") == '<div class="payload">&lt;b&gt;hi&lt;/b&gt;</div>'
     assert "no image" in payload(None, None)
-
-
-def test_the_tree_unfolds_and_filters(snapshot: Snapshot) -> None:
-    now = against_base(snapshot, 2)
-    found = tree.Tree.of(compare.layer_tree(snapshot.views, now.shown, now.base).to_pylist())
-
-    assert list(found.visible(set())) == [""]
-    assert set(found.visible({""})) == {"", *found.children[""]}
-    assert all("norm" in path for path in found.matching("NORM"))
-    shown = tree.table(found, ["", *found.children[""]], {""}, "", now, snapshot.labels)
-    assert shown.count("<tr data-do") == 1 + len(found.children[""])
-    assert "Parameters" in tree.facts(found, "", now, snapshot.labels)
-
-
-def test_only_the_topmost_matches_are_listed() -> None:
-    rows = [{"path": path, "parent": None, "model_id": "m"} for path in ("a", "a.norm", "a.norm.weight", "b.norm")]
-
-    assert tree.Tree.of(rows).matching("norm") == ["a.norm", "b.norm"]
 
 
 def test_changes_are_judged_by_the_metrics_direction() -> None:
@@ -169,8 +156,3 @@ def test_links_to_pages_keep_what_was_chosen() -> None:
     assert 'href="?page=behaviours&amp;colour=sparsity"' in found
     assert 'href="?colour=sparsity"' in found
     assert found.count("aria-current") == 1
-
-
-def test_a_module_is_reshaped_where_most_of_its_values_have_no_counterpart() -> None:
-    assert reshaped({"parameters": 100, "unmatched_parameters": 51})
-    assert not reshaped({"parameters": 100, "unmatched_parameters": 50})

@@ -1,0 +1,1 @@
+"""The parts of the Behaviours page: one file, one part."""

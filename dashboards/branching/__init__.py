@@ -1,0 +1,1 @@
+"""The form in which operators compress models further, and its plan."""

@@ -1,0 +1,1 @@
+"""The parts of the Overview page: one file a view."""

@@ -1,0 +1,1 @@
+"""What leaves the page: files and queries of what a card shows, and comparisons that are kept under a name."""

@@ -1,0 +1,1 @@
+"""The parts of the page of studies: what compare answers about one, and the HTML of it."""

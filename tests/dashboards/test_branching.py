@@ -1,0 +1,111 @@
+"""The form in which models are compressed further, without a browser."""
+
+import html
+from typing import Any
+
+import pytest
+
+from dashboards.branching.draft import Draft, DraftStep, read, turned
+from dashboards.branching.form import form
+from dashboards.branching.plan import plan
+from dashboards.operating import WHOLE, Cost, Operation, Parameter, Planned, Step
+
+SPARSITY = Parameter("sparsity", "number", "Share <b>of</b> weights.", True, None, "at least 0, below 1")
+INCLUDE = Parameter("include", "array", "Only these.", False, [], "")
+SCOPE = Parameter("scope", "string", "Which compete.", False, "global", "", ("global", "layer"))
+EVEN = Parameter("even", "boolean", "Whether.", False, True, "")
+EPOCHS = Parameter("epochs", "integer", "Passes.", False, 2, "at least 1")
+PRUNE = Operation("prune", "Prunes.", (SPARSITY, INCLUDE, SCOPE, EVEN, EPOCHS))
+OPERATIONS = {"prune": PRUNE}
+
+
+def drafted(**texts: str) -> Draft:
+    return Draft([DraftStep("prune", {"sparsity": "0.5", **texts})])
+
+
+def values(**texts: str) -> Any:
+    branch, problems = read(drafted(**texts), OPERATIONS, ["m"])
+    assert not problems
+    return branch.steps[0].values
+
+
+def test_texts_are_values_of_each_type_and_what_is_empty_keeps_its_default() -> None:
+    assert values() == {"sparsity": (0.5,)}
+    assert values(sparsity="0.3, .5,0.3") == {"sparsity": (0.3, 0.5)}
+    assert values(include="a.b, c")["include"] == (["a.b", "c"],)
+    assert values(scope="global,layer")["scope"] == ("global", "layer")
+    assert values(even="no")["even"] == (False,)
+    assert values(epochs="1, 2")["epochs"] == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("sparsity", "", "is needed"),
+        ("sparsity", "half", "'half' is no number"),
+        ("epochs", "1.5", "'1.5' is no whole number"),
+        ("epochs", "9" * 30, "is no whole number"),
+        ("even", "perhaps", "neither yes nor no"),
+        ("sparsity", ",".join("0.1" for _ in range(99)), "99 values; at most 50"),
+    ],
+)
+def test_what_cannot_be_understood_is_told_where_it_stands(name: str, text: str, said: str) -> None:
+    draft = drafted(**{name: text})
+
+    _, problems = read(draft, OPERATIONS, ["m"])
+    drawn = form(draft, OPERATIONS, problems)
+
+    assert list(problems) == [(0, name)] and said in problems[0, name]
+    assert f'id="wrong-0-{name}">{html.escape(problems[0, name])}<' in drawn
+
+
+def test_models_steps_and_seeds_are_asked_for() -> None:
+    assert "Select the models" in read(Draft(), OPERATIONS, [])[1][WHOLE, ""]
+    assert "Add a step" in read(Draft(), OPERATIONS, ["m"])[1][WHOLE, ""]
+    draft = drafted()
+    draft.seeds, draft.name = "0, 7", " mine "
+    branch, problems = read(draft, OPERATIONS, ["m", "n"])
+    assert (branch.models, branch.seeds, branch.name, problems) == (("m", "n"), (0, 7), "mine", {})
+    draft.seeds = "-1"
+    assert "from 0 on" in read(draft, OPERATIONS, ["m"])[1][WHOLE, "seeds"]
+
+
+def test_options_are_turned_on_and_off_and_none_is_the_default() -> None:
+    both = turned(SCOPE, "", "layer")
+    assert both == "global,layer"
+    assert turned(SCOPE, both, "global") == "layer"
+    assert turned(SCOPE, "layer", "layer") == ""
+
+
+def test_steps_change_places_and_the_form_escapes() -> None:
+    draft = Draft([DraftStep("prune", {"sparsity": '"><img>'}), DraftStep("prune", {"sparsity": "2"})])
+    assert "<img" not in form(draft, OPERATIONS, {(0, "sparsity"): "<i>"})
+    assert "<b>of</b>" not in form(draft, OPERATIONS, {})
+
+    draft.move(1)
+    draft.move(0)
+
+    assert [step.texts["sparsity"] for step in draft.steps] == ["2", '"><img>']
+
+
+def test_a_plan_says_what_it_takes_and_starts_only_where_something_is_left() -> None:
+    planned = Planned(
+        study="s", trials=2, models=5, known=2, to_make=3, estimated_s=75, estimated_bytes=2_000_000, gpu_hours=0.5,
+        costs=(Cost("prune", 4, 3, 2.0, False), Cost("base", 1, 0, 2.0, True)), command="cc-ray branch m",
+    )  # fmt: skip
+
+    said = plan(planned, starting=False)
+
+    for text in ("3</b> models", "Known already</dt><dd>2", "1 min 15 s", "2.00 MB", "0.5", "cc-ray branch m"):
+        assert text in said
+    assert 'data-do="branch-start"' in said and "base" not in said
+    assert "branch-start" not in plan(planned, starting=True)
+    assert "nothing is left to run" in plan(Planned(study="s"), starting=False)
+    assert "&lt;b&gt;" in plan(Planned({(WHOLE, ""): "<b>"}), starting=False)
+    assert "Planning" in plan(None, starting=False)
+
+
+def test_a_step_may_be_asked_for_without_values() -> None:
+    branch, _ = read(Draft([DraftStep("prune")]), {"prune": Operation("prune", "", (SCOPE,))}, ["m"])
+
+    assert branch.steps == (Step("prune", {}),)
