@@ -12,15 +12,21 @@ import typer
 from rich.text import Text
 
 from cc_ray.errors import CcRayError
+from cc_ray.terminal.branches import branches
+from cc_ray.terminal.comparisons import saved
+from cc_ray.terminal.exploring import Retry, explore_and_show
+from cc_ray.terminal.export import exports
 from cc_ray.terminal.imports import imports
 from cc_ray.terminal.jobs import jobs
-from cc_ray.terminal.options import DEFAULT_STORE, Address, StorePath, definitions_of, labels_of, open_store
+from cc_ray.terminal.options import DEFAULT_STORE, Address, StorePath
 from cc_ray.terminal.questions import questions
+from cc_ray.terminal.report import reports
+from cc_ray.terminal.requirements import requirements
 from cc_ray.terminal.sensitivity import inquiries
+from cc_ray.terminal.serving import Host, Port, refuse_port, serving, show
 from cc_ray.terminal.tables import duration, notices, screen
 
 if TYPE_CHECKING:
-    from cc_ray.search import SearchSpace
     from cc_ray.store.compaction import Progress
 
 app = typer.Typer(
@@ -31,16 +37,18 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(questions)
+app.add_typer(saved)
+app.add_typer(requirements)
+app.add_typer(reports)
 app.add_typer(inquiries)
+app.add_typer(branches)
+app.add_typer(exports)
 app.add_typer(jobs)
+app.add_typer(serving)
 app.add_typer(imports, name="import")
 
 
-Host = Annotated[str, typer.Option(help="Address to listen on; the default answers this machine only.")]
-Port = Annotated[int, typer.Option(help="Port of the dashboard.")]
 Space = Annotated[str, typer.Argument(help="A search space: a Python file, or a name such as 'digits'.")]
-Retry = Annotated[bool, typer.Option("--retry-failed", help="Run again what failed in an earlier session.")]
-SENSES = ("at_most", "at_least")
 
 
 def main() -> None:
@@ -64,10 +72,10 @@ def demo(
     from cc_ray.search.load import load_space
 
     if serve:
-        _refuse_taken_port(host, port)
-    _explore(load_space("digits"), store, address=None, retry_failed=False)
+        refuse_port(host, port)
+    explore_and_show(load_space("digits"), store, address=None, retry_failed=False)
     if serve:
-        _serve(store, host, port)
+        show(store, host, port)
 
 
 @app.command()
@@ -75,7 +83,7 @@ def run(space: Space, store: StorePath = DEFAULT_STORE, address: Address = None,
     """Run what a search space asks for and the store does not have yet."""
     from cc_ray.search.load import load_space
 
-    _explore(load_space(space), store, address=address, retry_failed=retry_failed)
+    explore_and_show(load_space(space), store, address=address, retry_failed=retry_failed)
 
 
 @app.command()
@@ -89,13 +97,6 @@ def plan(space: Space, store: StorePath = DEFAULT_STORE) -> None:
     planned = plan(load_space(space), Store(store) if Store.is_begun(store) else None)
     show_plan(planned)
     show_planned_operations(planned)
-
-
-@app.command()
-def serve(store: StorePath = DEFAULT_STORE, host: Host = "127.0.0.1", port: Port = 8765) -> None:
-    """Serve the dashboard until Ctrl-C."""
-    _refuse_taken_port(host, port)
-    _serve(store, host, port)
 
 
 @app.command()
@@ -142,48 +143,6 @@ def operations(markdown: Annotated[bool, typer.Option(help="As a Markdown table.
 
 def _compacting(now: Progress) -> str:
     return f"Compacting {now.kind}: {now.table}, {now.done} of {now.total} batches …"
-
-
-def _explore(space: SearchSpace, root: str, *, address: str | None, retry_failed: bool) -> None:
-    from cc_ray import compare
-    from cc_ray.evaluate import metric_definitions
-    from cc_ray.search.plan import plan
-    from cc_ray.search.tuner import explore
-    from cc_ray.store import Store
-    from cc_ray.terminal.answers import show_findings_by_check, show_recommendations
-    from cc_ray.terminal.study import LiveStudy, show_noise, show_plan, show_summary
-
-    store = Store(root, create=True)
-    show_plan(plan(space, store, retry_failed=retry_failed))
-    formats = {row["metric"]: row["format"] for row in metric_definitions()}
-    with LiveStudy(formats) as live:
-        summary = explore(space, store, address=address, on_progress=live.update, retry_failed=retry_failed)
-    show_summary(summary, store.root)
-    views = open_store(store.root)
-    show_noise(views, summary.study_id, space.objectives, formats)
-    bounds = {sense: {c.metric: c.limit for c in space.constraints if c.sense == sense} for sense in SENSES}
-    answer = compare.recommendations(views, space.objectives, study=summary.study_id, **bounds)
-    show_findings_by_check(compare.findings(views))
-    show_recommendations(answer, labels_of(compare.models(views)), definitions_of(views), space.objectives)
-    if summary.interrupted:
-        raise typer.Exit(130)
-
-
-def _refuse_taken_port(host: str, port: int) -> None:
-    from cc_ray.serve import refuse_taken_port
-
-    refuse_taken_port(host, port)
-
-
-def _serve(store: str, host: str, port: int) -> None:
-    from cc_ray.serve import serve_store, stay
-    from cc_ray.store import Store
-
-    root = Store(store).root
-    with notices.status(Text(f"Starting the dashboard of {root} …")):
-        url = serve_store(root, host=host, port=port)
-    screen.print(Text.assemble("The dashboard is at ", (url, "bold"), " (Ctrl-C ends it)."))
-    stay()
 
 
 if __name__ == "__main__":

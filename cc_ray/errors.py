@@ -75,6 +75,12 @@ class UnknownMetricError(UnknownNameError):
     kind = "metric"
 
 
+class UnknownAnswersError(UnknownNameError):
+    """A kind of answers that is not registered."""
+
+    kind = "kind of answers"
+
+
 class NotApplicableError(CcRayError):
     """An operation that finds nothing in the model that it could work on.
 

@@ -172,15 +172,15 @@ class Notebook:
 
     def trade_off(self, x: str = "size_bytes", y: str = "accuracy") -> hv.Overlay:
         """Scatterplot of two metrics with the trade-off front."""
-        from dashboards import elements
+        from dashboards import trade_offs
 
-        return elements.trade_off(self.views, x, y)
+        return trade_offs.trade_off(self.views, x, y)
 
     def model_map(self, colour: str = "accuracy", size: str = "size_bytes") -> hv.Overlay:
         """The lineage as a map, coloured and sized by two metrics."""
-        from dashboards import elements
+        from dashboards.model_map import model_map
 
-        return elements.model_map(self.views, colour=colour, size=size)
+        return model_map(self.views, colour=colour, size=size)
 
 
 def _texts(value: Any) -> list[str]:

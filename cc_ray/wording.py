@@ -40,8 +40,9 @@ def format_change(value: float | None, kind: str) -> str:
     """Write the difference of two values with its sign; percentages differ in points."""
     if value is None or math.isnan(value):
         return NOTHING
-    sign = "+" if value > 0 else "−" if value < 0 else "±"
     written = format_value(abs(value), kind)
+    # What is written as 0 has no direction.
+    sign = "±" if not any(digit in written for digit in "123456789") else "+" if value > 0 else "−"
     return sign + (written.replace(" %", " points") if kind == "percent" else written)
 
 
@@ -54,6 +55,14 @@ def format_interval(low: float | None, high: float | None, kind: str) -> str:
     return f"{written[0].partition(' ')[0] if len(units) == 1 else written[0]} to {written[1]}"
 
 
+def format_duration(seconds: float) -> str:
+    """Write a time for people: 4.2 s, 2 min 05 s, 3 h 10 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def _scaled(value: float, units: tuple[str, ...]) -> str:
     power = 0
     while abs(value) >= 999.5 and power < len(units) - 1:
@@ -61,3 +70,8 @@ def _scaled(value: float, units: tuple[str, ...]) -> str:
         power += 1
     digits = 0 if power == 0 and value == int(value) else max(0, 2 - len(str(int(abs(value)))) + 1)
     return f"{value:.{digits}f} {units[power]}"
+
+
+def realised(real: bool) -> str:
+    """Whether a model runs in the form that it is saved in, on the device that it was timed on."""
+    return "realised: it runs as it is saved" if real else "simulated: in part at least it runs as floats"

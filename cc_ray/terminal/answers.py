@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from rich.text import Text
 
 from cc_ray.terminal.tables import cell, grid, heading, screen
-from cc_ray.wording import NOTHING, format_change, format_interval, format_value
+from cc_ray.wording import NOTHING, format_change, format_interval, format_value, realised
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +23,8 @@ ID_DIGITS: Final = 8
 """How much of an identity is shown: enough to name a model."""
 CHILDREN: Final = 20
 """Children of a model that are shown."""
+RELATIVE: Final = ("model_id", "name")
+"""What is shown of a model's ancestors and children."""
 SIGNIFICANT: Final = 0.05
 """Largest p-value that is marked."""
 LATENCY: Final = "latency_p50_ms"
@@ -49,7 +51,7 @@ def show_models(models: pa.Table, labels: Labels, definitions: Definitions, *, p
         if metric in models.column_names and (definition["primary"] or not primary_only)
     ]
     drawn = grid("model", *(f">{definitions[metric]['label']}" for metric in shown), "recipe")
-    for row in models.to_pylist():
+    for row in models.select(["model_id", *shown]).to_pylist():
         values = (format_value(row[metric], definitions[metric]["format"]) for metric in shown)
         drawn.add_row(row["model_id"][:ID_DIGITS], *values, _recipe(labels.name(row["model_id"])))
     screen.print(drawn)
@@ -66,9 +68,11 @@ def show_card(card: ModelCard) -> None:
     model = card.model
     screen.print(Text(model["name"], style="bold"), soft_wrap=True)
     screen.print(Text(model["model_id"], style="dim"))
-    for older in card.ancestors.to_pylist():
+    if model["realised"] is not None:
+        screen.print(Text(f"weights: {model['representation']}, {realised(model['realised'])}", style="dim"))
+    for older in card.ancestors.select(RELATIVE).to_pylist():
         screen.print(_relative("from", older), soft_wrap=True)
-    for younger in card.children.slice(0, CHILDREN).to_pylist():
+    for younger in card.children.slice(0, CHILDREN).select(RELATIVE).to_pylist():
         screen.print(_relative("to  ", younger), soft_wrap=True)
     if card.children.num_rows > CHILDREN:
         screen.print(f"and to {card.children.num_rows - CHILDREN:,} others", style="dim")
@@ -185,20 +189,30 @@ def show_recommendations(front: pa.Table, labels: Labels, definitions: Definitio
 
 
 def show_operations(operations: Iterable[tuple[str, type[Operation]]]) -> None:
-    """List operations with their parameters."""
-    for name, kind in operations:
-        screen.print(Text.assemble((name, "bold"), f"  {summary(kind)}"), soft_wrap=True)
-        for field, info in kind.model_fields.items():
-            meaning = " ".join((info.description or "").split())
-            screen.print(Text(f"    {field} ({_default(info)}): {meaning}"), soft_wrap=True)
+    """List operations by family, each with what it needs and makes, its source and its parameters."""
+    for family, members in _by_family(operations).items():
+        heading(family)
+        for name, kind in members:
+            screen.print(Text.assemble((name, "bold"), f"  {summary(kind)}"), soft_wrap=True)
+            for word, said in _traits(kind).items():
+                screen.print(Text(f"    {word}: {said}", style="dim"), soft_wrap=True)
+            screen.print(Text(f"    source: {kind.source()}", style="dim"), soft_wrap=True)
+            for field, info in kind.model_fields.items():
+                meaning = " ".join((info.description or "").split())
+                screen.print(Text(f"    {field} ({_default(info)}): {meaning}"), soft_wrap=True)
 
 
 def operations_markdown(operations: Iterable[tuple[str, type[Operation]]]) -> str:
-    """The operations as the table that the README shows."""
-    lines = ["| operation | what it does | parameters |", "|---|---|---|"]
-    for name, kind in operations:
-        parameters = ", ".join(f"`{field}` ({_default(info)})" for field, info in kind.model_fields.items())
-        lines.append(f"| `{name}` | {summary(kind)} | {parameters or 'none'} |")
+    """The operations as the table that the README shows, family after family."""
+    by_family = _by_family(operations)
+    words = next((list(_traits(kind)) for members in by_family.values() for _, kind in members), [])
+    lines = [f"| operation | what it does | {' | '.join(words)} | parameters |", "|---" * (len(words) + 3) + "|"]
+    for family, members in by_family.items():
+        lines.append(f"| **{family}** |" + " |" * (len(words) + 2))
+        for name, kind in members:
+            parameters = ", ".join(f"`{field}` ({_default(info)})" for field, info in kind.model_fields.items())
+            cells = (f"`{name}`", summary(kind), *_traits(kind).values(), parameters or "none")
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -207,8 +221,31 @@ def summary(kind: type[Operation]) -> str:
     return (sys.modules[kind.__module__].__doc__ or kind.__name__).splitlines()[0]
 
 
+def _by_family(operations: Iterable[tuple[str, type[Operation]]]) -> dict[str, list[tuple[str, type[Operation]]]]:
+    """Operations by family, in the order in which families are listed; of a package that names none last."""
+    from cc_ray.compress.base import Family
+
+    found: dict[str, list[tuple[str, type[Operation]]]] = {family: [] for family in get_args(Family)}
+    for name, kind in operations:
+        found.setdefault(kind.family or "other", []).append((name, kind))
+    return {family: members for family, members in found.items() if members}
+
+
+def _traits(kind: type[Operation]) -> dict[str, str]:
+    """What an operation needs and makes."""
+    return {
+        "works on": kind.works_on,
+        "reads": ", ".join(kind.reads) or "no data",
+        "weights": f"{', '.join(sorted(kind.accepts))} → {kind.gives or 'as before'}",
+        "runs as saved on": ", ".join(sorted(kind.realised_on)) or "nothing: simulated",
+    }
+
+
 def _default(info: FieldInfo) -> str:
-    return "required" if info.is_required() else cell(info.default) or "none"
+    if info.is_required():
+        return "required"
+    default = info.get_default(call_default_factory=True)
+    return "none" if default in (None, {}) else cell(default) or "none"
 
 
 def _relative(word: str, row: Mapping[str, Any]) -> Text:
@@ -317,8 +354,16 @@ def _show_layers(comparison: Comparison) -> None:
     heading("Layers that changed most")
     drawn = grid("model", "layer", ">relative change", ">SQNR", ">sparsity", ">bits")
     for row in comparison.layers.to_pylist():
-        change = "reshaped" if row["unmatched_parameters"] else format_value(row["relative_change"], "percent")
+        change = _layer_change(row)
         sqnr = NOTHING if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f} dB"
         cells = (change, sqnr, format_value(row["sparsity"], "percent"), format_value(row["effective_bits"], "number"))
         drawn.add_row(row["model_id"][:ID_DIGITS], row["path"], *cells)
     screen.print(drawn)
+
+
+def _layer_change(row: Mapping[str, Any]) -> str:
+    if not row["parameters"]:
+        return "gone"
+    if row["base_parameters"] is None:
+        return "new"
+    return "reshaped" if row["unmatched_parameters"] else format_value(row["relative_change"], "percent")

@@ -52,4 +52,4 @@ def labels_of(models: pa.Table) -> Labels:
     """How the models of a list are called."""
     from cc_ray.compare import Labels
 
-    return Labels({row["model_id"]: row for row in models.to_pylist()})
+    return Labels({row["model_id"]: row for row in models.select(Labels.READ).to_pylist()})

@@ -39,7 +39,8 @@ def show_plan(plan: Plan) -> None:
         about = "about" if plan.exact else "roughly (the search decides on the way)"
         size = format_value(plan.estimated_bytes, "bytes")
         least = " at most" if plan.stops_early else ""
-        screen.print(f"Estimate: {about} {duration(plan.estimated_s)}, {size} on disk{least}.")
+        gpus = f", {plan.gpu_hours:.3g} GPU-hours" if plan.gpu_hours else ""
+        screen.print(f"Estimate: {about} {duration(plan.estimated_s)}, {size} on disk{gpus}{least}.")
     if plan.stops_early:
         screen.print("Trials whose models do badly may be stopped early.")
 
@@ -106,6 +107,7 @@ class LiveStudy:
         self._formats = formats
         self._live = Live(console=notices, transient=True, auto_refresh=False) if notices.is_terminal else None
         self._next_s = 0.0
+        self._waits_for = ""
 
     def __enter__(self) -> Self:
         if self._live:
@@ -121,8 +123,9 @@ class LiveStudy:
         if self._live:
             best = (self._best(best) for best in progress.best.values())
             self._live.update(Group(progress_line(progress), *best, *_front(progress)), refresh=True)
-        elif progress.elapsed_s >= self._next_s:
+        elif progress.elapsed_s >= self._next_s or progress.waits_for != self._waits_for:
             self._next_s = progress.elapsed_s + LINE_EVERY_S
+            self._waits_for = progress.waits_for
             notices.print(progress_line(progress), *_front(progress), soft_wrap=True)
 
     def _best(self, best: Best) -> Text:
@@ -143,6 +146,7 @@ def progress_line(progress: Progress) -> Text:
         f" {ready}/{progress.models_total} models: {progress.models_done} done, {progress.models_reused} reused, ",
         (f"{progress.models_failed} failed", "bold red" if progress.models_failed else ""),
         f"{_stopped(progress)}, {progress.models_running} running; {duration(progress.elapsed_s)}{left}",
+        (f"; {progress.waits_for}: waiting for one" if progress.waits_for else "", "yellow"),
     )
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cc_ray.errors import CcRayError
-from cc_ray.wording import NOTHING, format_value
+from cc_ray.wording import NOTHING, format_duration, format_value
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +25,7 @@ notices: Final = Console(stderr=True, highlight=False, markup=False, emoji=False
 """Where errors and progress go, so that answers can be piped."""
 SHOWN_ITEMS: Final = 6
 """How much of a list a cell shows."""
+duration: Final = format_duration
 
 
 class Format(StrEnum):
@@ -119,11 +120,3 @@ def cell(value: Any, kind: str | None = None) -> str:
         more = ", …" if len(value) > SHOWN_ITEMS else ""
         return ", ".join(cell(item) for item in value[:SHOWN_ITEMS]) + more
     return str(value)
-
-
-def duration(seconds: float) -> str:
-    """Write a time for people: 4.2 s, 2 min 05 s, 3 h 10 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

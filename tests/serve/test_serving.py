@@ -1,4 +1,3 @@
-import asyncio
 import json
 import os
 import signal
@@ -7,13 +6,11 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from cc_ray.errors import CcRayError, StoreError
-from cc_ray.serve import guarded, refuse_taken_port, serve_store
+from cc_ray.serve import refuse_taken_port, serve_store
 from cc_ray.store import Store
 
 
@@ -49,19 +46,6 @@ def test_the_web_application_is_made_without_torch(tmp_path: Path) -> None:
     assert found.stdout.split() == ["False", "True"]
 
 
-def test_the_api_answers_in_the_web_application(tmp_path: Path) -> None:
-    from starlette.testclient import TestClient
-
-    from cc_ray.serve import LOCAL, build_app
-
-    store = Store(tmp_path / "store", create=True)
-    client = TestClient(build_app(str(store.root), LOCAL), base_url="http://127.0.0.1:8765")
-
-    assert client.get("/healthz").json() == {"status": "ok"}
-    assert client.get("/api/v1/models").json()["rows"] == []
-    assert client.get("/api/v1/models", headers={"Host": "evil.example"}).status_code == 400
-
-
 def test_dashboard_and_api_answer_together_under_ray_serve(tmp_path: Path) -> None:
     store = Store(tmp_path / "store", create=True)
     port = refuse_taken_port("127.0.0.1", 0)
@@ -86,46 +70,3 @@ def test_dashboard_and_api_answer_together_under_ray_serve(tmp_path: Path) -> No
         process.wait(timeout=60)
         assert process.stdout
         process.stdout.close()
-
-
-class Websocket:
-    """What the guard needs of one."""
-
-    def __init__(self, **headers: str) -> None:
-        self.headers = headers
-        self.closed: int | None = None
-
-    async def close(self, code: int, reason: str) -> None:
-        self.closed = code
-
-
-def visited(websocket: Websocket) -> list[str]:
-    """What happens to a websocket: connected and lost, or nothing."""
-    seen: list[str] = []
-
-    async def connect(self: Any, websocket: Websocket) -> None:
-        seen.append("connected")
-        raise ConnectionError
-
-    handler = SimpleNamespace(
-        connection="connection", application=SimpleNamespace(client_lost=lambda connection: seen.append("lost"))
-    )
-    try:
-        asyncio.run(guarded(connect)(handler, websocket))  # type: ignore[arg-type]
-    except ConnectionError:
-        seen.append("raised")
-    return seen
-
-
-@pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:1", "null"])
-def test_a_foreign_origin_is_refused(origin: str) -> None:
-    websocket = Websocket(origin=origin, host="127.0.0.1:8765")
-
-    assert visited(websocket) == []
-    assert websocket.closed == 1008
-
-
-def test_a_session_is_let_go_of_however_its_tab_ends() -> None:
-    websocket = Websocket(origin="http://127.0.0.1:8765", host="127.0.0.1:8765")
-
-    assert visited(websocket) == ["connected", "lost", "raised"]
