@@ -14,6 +14,7 @@ from moto.server import ThreadedMotoServer
 
 from cc_ray.recipe import Recipe
 from cc_ray.store import Store
+from tests.store import azurite
 
 
 @pytest.fixture(scope="session")
@@ -64,12 +65,24 @@ def bucket_url(_object_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return f"s3://{name}"
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture
+def container_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of a new container of Azurite, Microsoft's own server of Azure's blob storage (`npm install azurite`)."""
+    if (program := shutil.which("azurite-blob")) is None:
+        pytest.skip("azurite-blob is not on the PATH: npm install azurite")
+    with azurite.server(program) as endpoint:
+        settings = azurite.settings(endpoint) | {"CC_RAY_CACHE": str(tmp_path / "cache")}
+        for key, value in settings.items():
+            monkeypatch.setenv(key, value)
+        yield f"az://{azurite.new_container(endpoint)}"
+
+
+@pytest.fixture(params=["folder", "bucket", pytest.param("container", marks=pytest.mark.slow)])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     """Where a store can be: its contract is the same for each."""
     if request.param == "folder":
         return tmp_path / "store"
-    return f"{request.getfixturevalue('bucket_url')}/some/store"
+    return f"{request.getfixturevalue(f'{request.param}_url')}/some/store"
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import optuna
 import pyarrow.parquet as pq
 import pytest
 
-from cc_ray import cli
+from cc_ray import cli, compare
 from cc_ray.recipe import Recipe
 from cc_ray.search.records import TrialState
 from cc_ray.store import Store
@@ -202,6 +202,20 @@ def test_operations_lists_them_with_their_parameters(
     assert "sparsity (required)" in drawn
 
 
+def test_a_branch_is_planned_before_it_runs(
+    digits_store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = ["--step", "magnitude_pruning(sparsity=[0.3, 0.5])", "--step", "calibrate"]
+
+    code = cc_ray(monkeypatch, "branch", "resnet", *steps, "--name", "more", "--store", digits_store.root, "--plan")
+
+    assert code == 0
+    assert "more: 2 trials, 2 to run. 5 distinct models" in capsys.readouterr().out
+    assert digits_store.read("studies").num_rows == 0
+    assert cc_ray(monkeypatch, "resume", "more", "--store", digits_store.root) == 2
+    assert "no study 'more'" in capsys.readouterr().err
+
+
 def test_predictions_are_imported_and_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -278,6 +292,25 @@ def test_help_names_every_verb_and_imports_nothing_heavy() -> None:
     for verb in ("demo", "run", "plan", "serve", "sql", "models", "show", "compare", "operations"):
         assert f" {verb} " in said
     assert said.endswith("[]\n")
+
+
+@pytest.mark.parametrize("verb", ["models", "show"])
+def test_a_list_and_a_card_import_nothing_that_they_do_not_need(store: Path, verb: str) -> None:
+    arguments = [verb, *model_ids(store)[: verb == "show"], "--store", str(store)]
+    code = f"""if True:
+        import sys
+        from cc_ray.cli import main
+        sys.argv = ["cc-ray", *{arguments!r}]
+        try:
+            main()
+        except SystemExit as end:
+            unneeded = {{"torch", "ray", "pandas", "pyarrow.dataset", "scipy.stats", "scipy.special", "numba", "PIL"}}
+            print(end.code, sorted(unneeded & set(sys.modules)))
+        """
+
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert said.endswith("\n0 []\n")
 
 
 def test_the_front_is_drawn_and_written(
@@ -370,3 +403,25 @@ def test_the_views_are_printed_for_any_client(
     with duckdb.connect() as client:
         client.execute(capfd.readouterr().out)
         assert client.sql("SELECT count(*) FROM models").fetchall() == [(14,)]
+
+
+def test_models_are_checked_against_bounds_with_an_exit_code(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def check(*arguments: object) -> int:
+        return cc_ray(monkeypatch, "check", "--store", store, *arguments)
+
+    assert check("--require", "accuracy >= 0") == 0
+    assert "14 of 14 models meet it." in capfd.readouterr().out
+    sizes = sorted(size for size in compare.models(open_views(store))["size_bytes"].to_pylist())
+    assert check("--require", f"size_bytes <= {sizes[0]}") == 1
+    drawn = capfd.readouterr().out
+    assert drawn.index("fails") < drawn.index("meets")
+    assert check("--any", "--require", f"size_bytes <= {sizes[0]}") == 0
+    assert check("--any", "--require", "size_bytes < 1") == 1
+    capfd.readouterr()
+    assert check(model_ids(store)[0], "--require", "size_bytes < 1", "--format", "json") == 1
+    (row,) = json.loads(capfd.readouterr().out)
+    assert (row["model_id"], row["met"]) == (model_ids(store)[0], False)
+    for wrong in ("size_byte < 1", "size_bytes <", "size_bytes"):
+        assert check("--require", wrong) == 2

@@ -1,16 +1,19 @@
 """What the README says is there, and what is there the README says."""
 
+import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from cc_ray import cli
+from cc_ray import cli, search
 from cc_ray.compress import operations
 from cc_ray.search.load import load_space
 from cc_ray.search.plan import plan
+from cc_ray.search.sampling import task_of
 from cc_ray.terminal.answers import operations_markdown
 from tests.benchmarks.make_store import make_store
 
@@ -53,6 +56,38 @@ def test_the_search_space_plans(tmp_path: Path) -> None:
 
     # Those written down, and the baselines of two base models.
     assert planned.trials == 16 + 2 * 7
+
+
+def test_the_task_of_ones_own_keeps_to_what_every_task_does(tmp_path: Path) -> None:
+    info = tmp_path / "wines-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wines\nVersion: 1.0\n")
+    (announced,) = tomllib.loads(re.findall(r"```toml\n(.*?)```", README, re.DOTALL)[0])["project"][
+        "entry-points"
+    ].items()
+    (info / "entry_points.txt").write_text(f"[{announced[0]}]\n" + "\n".join(map(" = ".join, announced[1].items())))
+    (tmp_path / "wines.py").write_text(next(block for block in python_blocks() if "class Wines" in block))
+    suite = str(ROOT / "tests" / "tasks" / "test_conformance.py")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", suite, "-q", "-k", "wines", "-p", "no:cacheprovider"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path},
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.parametrize("task", ["image_classification", "tabular_classification"])
+def test_fields_of_the_shown_tasks_are_valid(task: str) -> None:
+    code = next(block for block in python_blocks() if f'task="{task}"' in block)
+
+    space = eval(code, vars(search))
+
+    assert task_of(space).bases
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README))

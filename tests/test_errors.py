@@ -14,6 +14,7 @@ EXAMPLES = [
     errors.UnknownSearchSpaceError("digit", ["digits"]),
     errors.NotApplicableError("calibrate", "it has no batch norm."),
     errors.UnknownMetricError("acuracy", ["accuracy"]),
+    errors.UnknownAnswersError("clases", ["classes"]),
     errors.TrialFailedError("t1", "fine_tune(epochs=1)", "loss is NaN"),
     errors.StoppedEarlyError("accuracy 0.1 is worse than the median"),
     errors.StoreError("wrong"),

@@ -28,6 +28,7 @@ def test_a_value_is_written_short_and_with_its_unit(value: float | None, kind: s
 def test_percentages_differ_in_points() -> None:
     assert format_change(-0.0123, "percent") == "−1.2 points"
     assert format_change(0.0, "percent") == "±0.0 points"
+    assert format_change(-0.0001, "percent") == "±0.0 points"
     assert format_change(1500, "bytes") == "+1.50 kB"
 
 

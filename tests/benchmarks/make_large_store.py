@@ -15,7 +15,7 @@ from unittest import mock
 import numpy as np
 import pyarrow as pa
 
-from cc_ray.evaluate.predictions import with_divergences
+from cc_ray.evaluate.answers.classes import Classes
 from cc_ray.recipe import Recipe, Step, identity
 from cc_ray.store import Store
 from tests.benchmarks.make_predictions import _answers, _model_rows, _task_rows
@@ -44,8 +44,8 @@ def make_large_store(
     task_id = identity("task", "large", instances, classes, seed)
     store.publish("task", task_id, _task_rows(task_id, labels, classes))
     drawn = [pa.concat_tables(_answers("", index, labels, classes, seed)).combine_chunks() for index in range(DRAWN)]
-    drawn = [drawn[0], *(with_divergences(answers, base=drawn[0], parent=None) for answers in drawn[1:])]
-    drawn[0] = with_divergences(drawn[0], base=drawn[0], parent=None)
+    drawn = [drawn[0], *(Classes.compared(answers, base=drawn[0], parent=None) for answers in drawn[1:])]
+    drawn[0] = Classes.compared(drawn[0], base=drawn[0], parent=None)
     # Most of the time otherwise; a power cut would only end the benchmark.
     with mock.patch.object(os, "fsync", lambda handle: None):
         for index in range(models):

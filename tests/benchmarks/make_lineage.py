@@ -1,7 +1,7 @@
 """Make a store of very many models that have a lineage and metrics and nothing else: for questions at scale.
 
-Models are published many to a batch, as the importers do. Metrics follow from the recipes with noise, so that fronts
-are neither trivial nor everything. Everything follows from the seed.
+Models are published many to a batch, as the importers do, or each in its own, as studies do. Metrics follow from the
+recipes with noise, so that fronts are neither trivial nor everything. Everything follows from the seed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from cc_ray.store import Store
 START: Final = datetime(2026, 3, 2, tzinfo=UTC)
 TASK: Final = "wide-1"
 DEPTH: Final = 5
-BATCH: Final = 1_000
-"""Models to a batch."""
 OBJECTIVES: Final = {"accuracy": "higher", "size_bytes": "lower", "latency_p50_ms": "lower"}
 _DEFINED: Final = {"accuracy": "percent", "size_bytes": "bytes", "latency_p50_ms": "ms", "speedup": "number"}
 _RANDOM_STEPS: Final = (
@@ -34,19 +32,20 @@ _RANDOM_STEPS: Final = (
 )
 
 
-def make_lineage(root: Path | str, *, models: int, seed: int = 0) -> Store:
+def make_lineage(root: Path | str, *, models: int, seed: int = 0, batch: int = 1_000) -> Store:
     """Make the store.
 
     Args:
         root: A folder that is not a store yet.
         models: How many nodes the lineage gets.
         seed: Of all that is drawn.
+        batch: Models to a batch.
     """
     store = Store(root, create=True)
     store.publish("task", TASK, _task())
     nodes = _nodes(models, seed)
-    for start in range(0, models, BATCH):
-        chosen = nodes[start : start + BATCH]
+    for start in range(0, models, batch):
+        chosen = nodes[start : start + batch]
         rows = {table: [row for node in chosen for row in node[table]] for table in ("models", "lineage", "metrics")}
         store.publish("step", f"batch-{start}", rows)
     return store

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cc_ray.evaluate.predictions import Predictions, with_divergences
+from cc_ray.evaluate.answers.classes import Classes
 from cc_ray.recipe import Recipe, Step, canonical_json, identity
 from cc_ray.store import Store
 from tests.benchmarks.make_store import METRICS, START
@@ -55,7 +55,7 @@ def make_predictions(
         model_id = recipe.model_ids(task_id)[-1]
         answers = pa.concat_tables(_answers(model_id, index, labels, classes, seed)).combine_chunks()
         if record and base is not None:
-            answers = with_divergences(answers, base=base, parent=base)
+            answers = Classes.compared(answers, base=base, parent=base)
         base = answers if base is None else base
         store.publish("step", model_id, {**_model_rows(recipe, task_id, answers), "predictions": answers})
     return store
@@ -77,7 +77,7 @@ def _answers(model_id: str, index: int, labels: NDArray[np.int32], classes: int,
         logits[np.arange(len(logits)), own_labels] += np.float32(np.log(classes) + 1)
         logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
         instances = np.arange(start, start + len(own_labels))
-        yield Predictions(instances, own_labels.astype(np.int64), logits.astype(np.float64)).table(model_id)
+        yield Classes(instances, own_labels.astype(np.int64), logits.astype(np.float64)).table(model_id)
 
 
 def _task_rows(task_id: str, labels: NDArray[np.int32], classes: int) -> dict[str, Any]:

@@ -83,6 +83,12 @@ VIT: Final[Architecture] = {
 ARCHITECTURES: Final = {"resnet": RESNET, "vit": VIT}
 MARGINS: Final = {"resnet": 7.0, "vit": 6.0}
 TARGETS: Final[dict[str, list[str]]] = {"include": [], "exclude": []}
+PRUNED: Final[dict[str, Any]] = {**TARGETS, "levels": {}, "semi_structured": None}
+CUT: Final[dict[str, Any]] = {**TARGETS, "importance": "l2", "split": "calibration", "instances": 512}
+ROUNDED: Final[dict[str, Any]] = {**TARGETS, "symmetric": True, "group_size": None}
+TRAINED: Final[dict[str, Any]] = {
+    "batch_size": 64, "warm_up": 0.3, "largest_gradient": None, "precision": "float32",
+}  # fmt: skip
 
 METRICS: Final[list[tuple[str, str, str, str, float | None, float | None, bool, str, str]]] = [
     ("accuracy", "Accuracy", "", "higher", 0, 1, True, "percent", "share of instances predicted correctly"),
@@ -158,7 +164,13 @@ class World:
 
 
 def make_store(
-    root: Path | str, *, models: int = 65, instances: int = 10_000, classes: int = 10, seed: int = 0
+    root: Path | str,
+    *,
+    models: int = 65,
+    instances: int = 10_000,
+    classes: int = 10,
+    seed: int = 0,
+    save_weights: bool = False,
 ) -> Store:
     """Fill a new store.
 
@@ -168,6 +180,7 @@ def make_store(
         instances: Number of evaluation instances.
         classes: Number of classes.
         seed: The same seed gives the same store.
+        save_weights: Save the models' weights, too, so that any two of them can be compared.
     """
     rng = np.random.default_rng(seed)
     store = Store(root, create=True)
@@ -175,11 +188,32 @@ def make_store(
     store.publish("task", world.task_id, _task_rows(rng, world))
     nodes = grow(rng, world, models, seed)
     for node in nodes:
-        store.publish("step", world.model_id(node), _step_rows(rng, world, node))
+        rows = _step_rows(rng, world, node)
+        if save_weights:
+            rows["models"][0]["artifact"] = _saved(store, node)
+        store.publish("step", world.model_id(node), rows)
         store.publish("latency", world.model_id(node), {"metrics": list(_latency_rows(rng, world, node))})
     _publish_runs(store, rng, world, nodes)
     _publish_study(store, world, nodes)
     return store
+
+
+def _saved(store: Store, node: Node) -> str:
+    """Save a model that is nothing but its weights; its digest."""
+    # Takes seconds, and few stores need it.
+    import torch
+
+    from cc_ray.store.artifacts import save_model
+
+    whole = torch.nn.Module()
+    for (layer, tensor), value in node.weights.items():
+        module = whole
+        for part in layer.split("."):
+            if part not in dict(module.named_children()):
+                module.add_module(part, torch.nn.Module())
+            module = module.get_submodule(part)
+        module.register_parameter(tensor, torch.nn.Parameter(torch.from_numpy(value.copy())))
+    return save_model(store.layout, whole).digest
 
 
 def grow(rng: np.random.Generator, world: World, models: int, seed: int) -> list[Node]:
@@ -227,15 +261,12 @@ def _sweep(rng: np.random.Generator, parent: Node) -> list[Step]:
     granularity = str(rng.choice(["tensor", "channel"]))
     widths = sorted(int(bits) for bits in rng.choice(np.arange(2, 9), count, replace=False))
     sweeps = [
-        [Step("magnitude_pruning", {"sparsity": level, "scope": scope, **TARGETS}) for level in levels],
-        [Step("magnitude_pruning", {"sparsity": level, "scope": scope, **TARGETS}) for level in levels],
-        [Step("random_pruning", {"sparsity": level, "scope": scope, **TARGETS}) for level in levels[:2]],
-        [Step("channel_pruning", {"ratio": round(level / 2, 3), **TARGETS}) for level in levels],
+        [Step("magnitude_pruning", {"sparsity": level, "scope": scope, **PRUNED}) for level in levels],
+        [Step("magnitude_pruning", {"sparsity": level, "scope": scope, **PRUNED}) for level in levels],
+        [Step("random_pruning", {"sparsity": level, "scope": scope, **PRUNED}) for level in levels[:2]],
+        [Step("channel_pruning", {"ratio": round(level / 2, 3), **CUT}) for level in levels],
         [Step("quantize_weights", TARGETS), Step("quantize_dynamic", TARGETS)],
-        [
-            Step("uniform_quantization", {"bits": bits, "granularity": granularity, "symmetric": True, **TARGETS})
-            for bits in widths
-        ],
+        [Step("uniform_quantization", {"bits": bits, "granularity": granularity, **ROUNDED}) for bits in widths],
     ]
     healing = [[Step("calibrate", {"batch_size": 64})], [_fine_tune(epochs, rng) for epochs in (1, 2, 5)[:count]]]
     if len(parent.recipe.steps) > 0:
@@ -246,7 +277,7 @@ def _sweep(rng: np.random.Generator, parent: Node) -> list[Step]:
 
 def _fine_tune(epochs: int, rng: np.random.Generator) -> Step:
     rate = float(rng.choice([0.001, 0.0003]))
-    return Step("fine_tune", {"epochs": epochs, "learning_rate": rate, "batch_size": 64})
+    return Step("fine_tune", {"epochs": epochs, "learning_rate": rate, **TRAINED})
 
 
 def _child(rng: np.random.Generator, parent: Node, recipe: Recipe, index: int) -> Node:

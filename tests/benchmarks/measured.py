@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from cc_ray import compare
-from cc_ray.compare.behaviour.measures import Measure, values_of
 from cc_ray.compare.behaviour.pairing import each_paired, pairs
+from cc_ray.compare.behaviour.values import Measure, values_of
 from cc_ray.views import Views, open_views
 
 Ask = Callable[[Views, list[str]], Any]

@@ -17,6 +17,7 @@ from torch import nn
 
 from cc_ray.compress import Context, apply_step
 from cc_ray.evaluate import measure, measure_latency
+from cc_ray.evaluate.predictions import predict
 from cc_ray.recipe import Recipe
 from cc_ray.store import Store
 from cc_ray.store.artifacts import save_model
@@ -46,7 +47,9 @@ def last_model(bases: Path, recipe: Recipe, folder: Path) -> None:
     layout = Store(folder, create=True).layout
     saved = save_model(layout, made[-1])
     weights = read_weights(layout, saved.digest)
-    measure(task, made[-1], model_id="", artifact_size=saved.size_bytes, weights=weights)
+    answers = predict(task, made[-1], task.data("evaluation"))
+    answers.table("")
+    measure(task, made[-1], model_id="", artifact_size=saved.size_bytes, weights=weights, predictions=answers)
     measure_latency(task, made[-1], base, model_id="")
 
 

@@ -5,7 +5,8 @@ of the steps' actor and of a task's start are what `test_steps.py` measures; ste
 
 What is replayed: the driver starts and ends trials one after the other and keeps a number of them at work; the actor
 hands out the tasks of each trial one after the other; tasks wait for the task before them and then for a free CPU;
-whoever times a model waits until its node has nothing else to do, and nothing new begins there meanwhile.
+trials whose models are made wait for each other before these are timed; whoever times a model waits until its node has
+nothing else to do, and no step begins there as long as a timing waits.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
+
+from cc_ray.search.turns import PATIENCE_S, TOGETHER
 
 DRIVER_S: Final = 0.015
 """Time of the driver for one trial."""
@@ -54,14 +57,23 @@ class Cluster:
     """Nodes that only time models; none: whichever has a free CPU times them."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """Has a CPU and waits at the gate, or runs."""
+
+    timing: bool
+    took_s: float
+    then: Callable[[], None]
+
+
 @dataclass
 class _Node:
     free: int
     working: int = 0
     """Tasks that make models now."""
     timing: bool = False
-    waiting: deque[tuple[bool, float, Callable[[], None]]] = field(default_factory=deque)
-    """Tasks that have a CPU and wait at the gate, in order: timing or not, how long it takes, what follows."""
+    waiting: list[_Task] = field(default_factory=list)
+    """Tasks that have a CPU and wait at the gate, in order."""
 
 
 class Simulation:
@@ -82,6 +94,10 @@ class Simulation:
         self._driver_s = self._actor_s = 0.0
         """When the driver and the actor have done what they were asked for so far."""
         self._left = cluster.trials
+        self._steps = 0
+        """Steps that run or could."""
+        self._turn: list[float] = []
+        """When trials came that wait for their turn to time models."""
 
     def run(self) -> float:
         """Run all trials; returns how long it takes."""
@@ -104,21 +120,41 @@ class Simulation:
     def _request(self) -> None:
         tasks = self.cluster.steps * (2 if self.cluster.timed else 1)
         self._actor_s = max(self._actor_s, self.now) + ACTOR_S * tasks
-        open_tasks = [tasks]
-        self._at(self._actor_s, lambda: self._chain(0, open_tasks))
+        self._at(self._actor_s, lambda: self._chain(0))
 
-    def _chain(self, index: int, open_tasks: list[int]) -> None:
-        def ended(*, step: bool) -> None:
-            open_tasks[0] -= 1
-            if step:
-                if self.cluster.timed:
-                    self._submit(True, lambda: ended(step=False))
-                if index + 1 < self.cluster.steps:
-                    self._chain(index + 1, open_tasks)
-            if not open_tasks[0]:
+    def _chain(self, index: int) -> None:
+        def ended() -> None:
+            if index + 1 < self.cluster.steps:
+                self._chain(index + 1)
+            elif self.cluster.timed:
+                self._wait_for_turn()
+            else:
+                self._next_trial()
+            self._look()
+
+        self._steps += 1
+        self._submit(False, ended)
+
+    def _wait_for_turn(self) -> None:
+        self._turn.append(self.now)
+        self._at(self.now + PATIENCE_S, self._look)
+
+    def _look(self) -> None:
+        """Let all trials that wait time their models, if they are enough or one has waited for long."""
+        enough = len(self._turn) >= min(TOGETHER, self._steps)
+        if self._turn and (enough or self.now >= self._turn[0] + PATIENCE_S):
+            trials, self._turn = len(self._turn), []
+            for _ in range(trials):
+                self._time_models([self.cluster.steps])
+
+    def _time_models(self, left: list[int]) -> None:
+        def ended() -> None:
+            left[0] -= 1
+            if not left[0]:
                 self._next_trial()
 
-        self._submit(False, lambda: ended(step=True))
+        for _ in range(left[0]):
+            self._submit(True, ended)
 
     def _submit(self, timing: bool, then: Callable[[], None]) -> None:
         (self._untimed if timing and self._timers else self._queue).append((timing, then))
@@ -137,24 +173,25 @@ class Simulation:
             timing, then = queue.popleft()
             node.free -= 1
             took_s = TIMING_S if timing else self.cluster.step_s * self._random.lognormvariate(0, SPREAD)
-            node.waiting.append((timing, took_s, then))
+            node.waiting.append(_Task(timing, took_s, then))
             self._at(self.now + START_S, lambda node=node: self._gate(node))  # type: ignore[misc]
 
     def _gate(self, node: _Node) -> None:
-        """Let in who may: makers beside each other, a timer alone; a timer that waits keeps makers out."""
-        while node.waiting and not node.timing:
-            timing, took_s, then = node.waiting[0]
-            if timing and node.working:
-                return
-            node.waiting.popleft()
-            node.timing, node.working = timing, node.working + (not timing)
-            self._at(self.now + took_s, lambda t=timing, then=then: self._done(node, t, then))  # type: ignore[misc]
+        """Let in who may: timings first and one at a time, else makers beside each other."""
+        timings = [task for task in node.waiting if task.timing]
+        if node.timing or (timings and node.working):
+            return
+        for task in timings[:1] or list(node.waiting):
+            node.waiting.remove(task)
+            node.timing, node.working = task.timing, node.working + (not task.timing)
+            self._at(self.now + task.took_s, lambda task=task: self._done(node, task))  # type: ignore[misc]
 
-    def _done(self, node: _Node, timing: bool, then: Callable[[], None]) -> None:
+    def _done(self, node: _Node, task: _Task) -> None:
         node.free += 1
-        node.timing, node.working = False, node.working - (not timing)
+        node.timing, node.working = False, node.working - (not task.timing)
+        self._steps -= not task.timing
         self._gate(node)
-        then()
+        task.then()
         self._place()
 
 

@@ -1,7 +1,8 @@
 """Sixty recipes of the demo's space, by hand and by CC-Ray: `pytest -m benchmark -s tests/benchmarks/test_search.py`.
 
-By hand is twice: a script one recipe after the other, and plain Ray Tune trials on all CPUs. Each either measures every
-model on the way, as CC-Ray does, or the last one only and does not keep others away while it is timed.
+By hand is three times: a script one recipe after the other, plain Ray Tune trials on all CPUs as they come, and the
+same with workers that are kept and nothing logged. Each either measures every model on the way, as CC-Ray does, or the
+last one only and does not keep others away while it is timed.
 """
 
 import os
@@ -47,7 +48,7 @@ def test_sixty_recipes(tmp_path: Path) -> None:
     own_s = _seconds(lambda: _each_once(recipes, tmp_path / "once"))
     _say(f"its steps one after the other, each once: {own_s:.1f} s; CC-Ray takes {ours_s / own_s:.2f} of that")
     for name, way in {"last model": plain_search.last_model, "every model": plain_search.every_model}.items():
-        for how, run in {"plain Tune trials": _tune, "plain script": _script}.items():
+        for how, run in WAYS.items():
             by_hand_s = _seconds(partial(run, way, bases, recipes))
             _say(f"{how}, {name} measured: {by_hand_s:.1f} s; CC-Ray is {by_hand_s / ours_s:.2f}x as fast")
 
@@ -63,23 +64,30 @@ def _script(way: plain_search.Way, bases: Path, recipes: list[Recipe]) -> None:
             way(bases, recipe, Path(folder))
 
 
-def _tune(way: plain_search.Way, bases: Path, recipes: list[Recipe]) -> None:
-    """As the documentation of Tune has it, with what makes trials quick: workers are kept, nothing is logged."""
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+def _tune(way: plain_search.Way, bases: Path, recipes: list[Recipe], *, quick: bool) -> None:
+    """As the documentation of Tune has it; quick is with what it says makes trials so."""
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = str(int(quick))
     with tempfile.TemporaryDirectory() as folder:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         try:
             trainable = tune.with_parameters(plain_search.trial, way=way, bases=bases, folder=Path(folder))
             space = {"recipe": tune.grid_search([recipe.to_json() for recipe in recipes])}
             results = tune.Tuner(
                 tune.with_resources(trainable, {"cpu": 1}),
                 param_space=space,
-                tune_config=tune.TuneConfig(reuse_actors=True),
+                tune_config=tune.TuneConfig(reuse_actors=quick),
                 run_config=tune.RunConfig(storage_path=str(Path(folder) / "tune"), verbose=0),
             ).fit()
             assert not results.errors
         finally:
             ray.shutdown()
+
+
+WAYS: Final[dict[str, Callable[[plain_search.Way, Path, list[Recipe]], None]]] = {
+    "plain Tune trials": partial(_tune, quick=False),
+    "plain Tune trials, workers kept": partial(_tune, quick=True),
+    "plain script": _script,
+}
 
 
 def _seconds(work: Callable[[], Any]) -> float:
