@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from cc_ray.store import Store
 from dashboards.snapshot import Snapshot, Source
@@ -12,6 +12,9 @@ from tests.benchmarks.make_store import make_store
 from tests.dashboards.probes import add_probes
 from tests.dashboards.screen import Dashboard, Screen
 from tests.dashboards.serving import FLAGS, chromium_path, serving
+
+# A busy machine may take long over what is right; five seconds are for users.
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="session")

@@ -12,29 +12,37 @@ from tests.dashboards.screen import Screen
 pytestmark = pytest.mark.browser
 
 VIEWS = {
-    "?side=details": ".details table",
-    "?side=filter&filters=accuracy:0.5..": ".details .brush",
-    "?side=table": ".details table.models",
-    "?side=insights": ".details .insights",
-    "?trade_offs=progress": ".scatter-card canvas",
-    "?trade_offs=recipes": ".parallel",
-    "?page=behaviours": ".summary-card tbody tr",
-    "?page=behaviours&part=classes": ".class-table tbody tr",
-    "?page=behaviours&part=instances&only=all": ".gallery figure",
-    "?page=behaviours&part=flips": ".matrix tbody tr",
-    "?page=behaviours&part=slices": ".found-card tbody tr",
-    "?page=behaviours&part=calibration": ".diagram-card svg",
-    "?page=behaviours&part=exemplars": ".gallery-card .content",
-    "?page=layers": ".tree-card tbody tr",
-    "?page=layers&visual=weights": ".tree-card .histogram",
-    "?page=layers&visual=activations": ".tree-card .histogram",
-    "?page=layers&layer_view=heat": ".heat-card table.grid",
-    "?page=layers&layer_view=sensitivity": ".probe-card table",
-    "?page=layers&layer_view=similarity": ".cka-card table.grid",
-    "?page=studies": ".studies-table tbody tr",
-    "?page=sql": ".names-card summary",
+    "overview": {
+        "?side=details": ".details table",
+        "?side=filter&filters=accuracy:0.5..": ".details .brush",
+        "?side=table": ".details table.models",
+        "?side=insights": ".details .insights",
+        "?trade_offs=progress": ".scatter-card canvas",
+        "?trade_offs=recipes": ".parallel",
+    },
+    "behaviours": {
+        "?page=behaviours": ".summary-card tbody tr",
+        "?page=behaviours&part=classes": ".class-table tbody tr",
+        "?page=behaviours&part=instances&only=all": ".gallery figure",
+        "?page=behaviours&part=flips": ".matrix tbody tr",
+        "?page=behaviours&part=slices": ".found-card tbody tr",
+        "?page=behaviours&part=calibration": ".diagram-card svg",
+        "?page=behaviours&part=exemplars": ".gallery-card .content",
+    },
+    "layers": {
+        "?page=layers": ".tree-card tbody tr",
+        "?page=layers&visual=weights": ".tree-card .histogram",
+        "?page=layers&visual=activations": ".tree-card .histogram",
+        "?page=layers&layer_view=heat": ".heat-card table.grid",
+        "?page=layers&layer_view=sensitivity": ".probe-card table",
+        "?page=layers&layer_view=similarity": ".cka-card table.grid",
+    },
+    "studies and SQL": {
+        "?page=studies": ".studies-table tbody tr",
+        "?page=sql": ".names-card summary",
+    },
 }
-"""What shows each part, and what is there when it is drawn."""
+"""By page: what shows each part, and what is there when it is drawn."""
 _GO = """
 (query) => { history.pushState({}, "", query); dispatchEvent(new PopStateEvent("popstate")) }
 """
@@ -62,12 +70,13 @@ def _theme(screen: Screen, name: str) -> None:
     screen.page.evaluate("(name) => { document.documentElement.dataset.theme = name }", name)
 
 
-def test_axe_finds_no_serious_fault_on_any_part_in_light_or_dark(screen: Screen) -> None:
+@pytest.mark.parametrize("views", VIEWS.values(), ids=VIEWS)
+def test_axe_finds_no_serious_fault_on_any_part_in_light_or_dark(screen: Screen, views: dict[str, str]) -> None:
     screen.overview()
     faults: dict[str, list[str]] = {}
-    for query, there in VIEWS.items():
+    for query, there in views.items():
         screen.page.evaluate(_GO, query)
-        expect(screen.page.locator(there).filter(visible=True).first).to_be_visible(timeout=30_000)
+        expect(screen.page.locator(there).filter(visible=True).first).to_be_visible()
         screen.page.wait_for_function(_IDLE, timeout=30_000)
         _theme(screen, "light")
         faults[query] = _faults(screen)

@@ -11,7 +11,7 @@ from dashboards.state import short
 from tests.dashboards.screen import Dashboard, Screen
 
 pytestmark = pytest.mark.browser
-WAIT_MS = 20_000
+WAIT_MS = 30_000
 
 
 @pytest.fixture

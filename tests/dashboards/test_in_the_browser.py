@@ -127,7 +127,7 @@ def test_a_model_published_while_the_page_is_open_appears(screen: Screen, dashbo
     )
     assert screen.addressed() == chosen
     # Rows come first, their marks with the next message.
-    until = time.monotonic() + 20
+    until = time.monotonic() + 30
     while [short(id) for id in screen.marked()[0]] != sorted(chosen) and time.monotonic() < until:
         screen.page.wait_for_timeout(100)
     assert [short(id) for id in screen.marked()[0]] == sorted(chosen)
