@@ -57,7 +57,9 @@ def test_commands_over_ten_thousand_models(tmp_path: Path, batch: int) -> None:
 def _seconds(arguments: list[str]) -> tuple[float, float]:
     """Time on the clock, and time that the process worked."""
     clock, worked = time.perf_counter(), _worked()
-    subprocess.run(arguments, stdout=subprocess.DEVNULL, check=True)
+    # As installed programs do, it keeps what Python compiles.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run(arguments, stdout=subprocess.DEVNULL, check=True, env=environment)
     return time.perf_counter() - clock, _worked() - worked
 
 

@@ -5,6 +5,7 @@ them take minutes; everything else is as always: Tune, coordinators, the steps' 
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -140,7 +141,9 @@ def _watch_ends() -> list[float]:
 
 
 def _cli(*words: str) -> None:
-    subprocess.run([sys.executable, "-m", "cc_ray.cli", *words], check=True, capture_output=True)
+    # As installed programs do, it keeps what Python compiles.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run([sys.executable, "-m", "cc_ray.cli", *words], check=True, capture_output=True, env=environment)
 
 
 def _seconds(work: Callable[[], Any]) -> float:
