@@ -75,7 +75,10 @@ EXCEPTIONS = {
     ("cc_ray.store.exported", "onnx"): "looks at exported programs before they run",
     ("cc_ray.store.exported", "onnxruntime"): "runs exported programs",
     ("cc_ray.store.artifacts", "torchao"): "rebuilds quantized tensors",
-    ("cc_ray.store.low_bit", "torch"): "tensors that compute in low bits",
+    **{
+        (f"cc_ray.store.low_bit.{kind}", "torch"): "tensors that compute in low bits"
+        for kind in ("base", "float8", "int4", "int8")
+    },
     ("cc_ray.serve.web", "panel"): "mounts the dashboard in the web server",
     ("cc_ray.serve.sockets", "bokeh"): "looks at the tokens of tabs",
 }

@@ -29,6 +29,7 @@ from cc_ray.errors import StoreError, StoreUnavailableError
 from cc_ray.noise import silence
 from cc_ray.store.encoding import (
     Entry,
+    Form,
     Parts,
     Type,
     encode,
@@ -38,7 +39,7 @@ from cc_ray.store.encoding import (
 from cc_ray.store.exported import PROGRAM, Exported
 from cc_ray.store.grid import Array
 from cc_ray.store.layout import Layout, sync_folder
-from cc_ray.store.low_bit import StaticInt8
+from cc_ray.store.low_bit import DynamicFloat8, GroupedInt4, LowBit, StaticInt8
 from cc_ray.store.patience import patiently
 from cc_ray.store.structure import changes_of, fit, replay
 from cc_ray.store.weights import METADATA_KEY, ArtifactFile, Header, verify
@@ -53,6 +54,10 @@ _TYPES: Final[dict[torch.dtype, Type]] = {
     torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32", torch.float64: "float64",
     torch.bool: "bool", torch.uint8: "uint8", torch.int8: "int8", torch.int16: "int16", torch.int32: "int32",
     torch.int64: "int64",
+}  # fmt: skip
+
+_FORMS: Final[dict[type[LowBit], Form]] = {
+    StaticInt8: "static_int8", GroupedInt4: "grouped_int4", DynamicFloat8: "dynamic_float8",
 }  # fmt: skip
 
 
@@ -174,7 +179,7 @@ def _set_grid(module: nn.Module, tensor: str, suffix: str, grid: Tensor | None) 
 
 def is_quantized(tensor: Tensor) -> bool:
     """Whether the tensor holds its values in low bits and computes with them: not a plain float tensor."""
-    return is_int8(tensor) or isinstance(tensor, StaticInt8)
+    return is_int8(tensor) or isinstance(tensor, LowBit)
 
 
 def is_int8(tensor: Tensor) -> bool:
@@ -216,8 +221,8 @@ def _is_plain(entry: Entry) -> bool:
 def _encode(name: str, tensor: Tensor, scale: Tensor | None, palette: Tensor | None) -> tuple[Entry, Parts]:
     if is_int8(tensor):
         return _encode_int8(name, tensor)
-    if isinstance(tensor, StaticInt8):
-        return _encode_static(tensor)
+    if isinstance(tensor, LowBit):
+        return _encode_low_bit(tensor)
     if type(tensor) not in (Tensor, nn.Parameter) or tensor.dtype not in _TYPES or "#" in name:
         raise StoreError(f"'{name}' is a {type(tensor).__name__} of {tensor.dtype}, which a model file cannot hold.")
     for what, grid in (("scale", scale), ("palette", palette)):
@@ -227,9 +232,10 @@ def _encode(name: str, tensor: Tensor, scale: Tensor | None, palette: Tensor | N
     return encode(_array(tensor), _TYPES[tensor.dtype], *grids)
 
 
-def _encode_static(tensor: StaticInt8) -> tuple[Entry, Parts]:
+def _encode_low_bit(tensor: LowBit) -> tuple[Entry, Parts]:
     entry, parts = encode(_array(tensor.dequantize()), "float32", _array(tensor.scale))
-    return entry.model_copy(update={"form": "static_int8"}), parts | {"input": _array(tensor.input)}
+    taken = {"input": _array(tensor.input)} if isinstance(tensor, StaticInt8) else {}
+    return entry.model_copy(update={"form": _FORMS[type(tensor)]}), parts | taken
 
 
 def _encode_int8(name: str, tensor: Any) -> tuple[Entry, Parts]:
@@ -337,19 +343,35 @@ def _load(file: ArtifactFile, name: str, *, like: Tensor) -> Tensor:
     entry = file.entries[name]
     tensor = _load_int8(file, name) if entry.encoding == "int8" else _tensor(file.values(name), entry.dtype)
     if entry.form:
-        tensor = _load_static(file, name, tensor)
+        tensor = _load_low_bit(file, name, tensor)
     if not isinstance(like, nn.Parameter):
         return tensor
     return nn.Parameter(tensor, requires_grad=like.requires_grad and not is_quantized(tensor))
 
 
-def _load_static(file: ArtifactFile, name: str, values: Tensor) -> Tensor:
-    parts = file.parts(name)
-    scale, given = parts["scale"], parts["input"]
-    fits = values.dtype == torch.float32 and scale.shape == (len(values), *[1] * (values.dim() - 1))
-    if not fits or given.shape != (2,) or given.dtype != np.float32 or not 0 < given[0] < np.inf:
-        raise StoreError(f"the model file {file.path} is damaged: '{name}' is no weight of integers.")
-    return StaticInt8.of(values, _tensor(scale), _tensor(given))
+def _load_low_bit(file: ArtifactFile, name: str, values: Tensor) -> Tensor:
+    entry = file.entries[name]
+    try:
+        if entry.dtype != "float32" or not entry.scaled or entry.encoding == "int8":
+            raise ValueError("float32 on a grid is expected")
+        scale = _tensor(file.scale(name))
+        if not (scale.isfinite() & (scale > 0)).all():
+            raise ValueError("a scale is no positive number")
+        if entry.form == "static_int8":
+            return _static(values, scale, file.parts(name)["input"])
+        return (GroupedInt4 if entry.form == "grouped_int4" else DynamicFloat8).of(values, scale)
+    except ValueError as error:
+        raise StoreError(
+            f"the model file {file.path} is damaged: '{name}' is no {entry.form} weight: {error}."
+        ) from None
+
+
+def _static(values: Tensor, scale: Tensor, given: Array) -> StaticInt8:
+    if scale.shape != (len(values), *[1] * (values.dim() - 1)):
+        raise ValueError("a scale for each output channel is expected")
+    if given.shape != (2,) or given.dtype != np.float32 or not 0 < given[0] < np.inf:
+        raise ValueError("what it says of its inputs is no scale and zero point")
+    return StaticInt8.of(values, scale, _tensor(given))
 
 
 def _load_exported(file: ArtifactFile) -> Exported:

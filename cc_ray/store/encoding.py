@@ -41,8 +41,8 @@ CODED_TYPES: Final = ("float16", "float32", "float64")
 FLOAT_TYPES: Final = ("bfloat16", *CODED_TYPES)
 MAX_BITS: Final = 8
 
-Form = Literal["static_int8"]
-"""How a weight on a grid computes in low bits; see `low_bit.py`."""
+Form = Literal["static_int8", "grouped_int4", "dynamic_float8"]
+"""How a weight on a grid computes in low bits; see `low_bit`."""
 KEY_BYTES: Final = 100
 """About what one more key costs in the file's header: tiny tensors are not worth a mask."""
 
@@ -69,11 +69,14 @@ class Entry(BaseModel):
     palette: bool = False
     """A palette belongs to the tensor: the model holds it beside the weight."""
     form: Form | None = None
-    """The model holds the weight in low bits and computes with them; the part `input` tells how it takes inputs."""
+    """The model holds the weight in low bits and computes with them; for `static_int8` the part `input` tells how it
+    takes inputs."""
 
     @property
     def format(self) -> int:
         """The oldest version of the file's format that has such an entry."""
+        if self.form in ("grouped_int4", "dynamic_float8"):
+            return 3
         return 2 if self.blocked or self.palette or self.form or self.encoding in ("float8", "palette") else 1
 
     @property
@@ -91,7 +94,7 @@ class Entry(BaseModel):
         own = kinds.get(self.encoding, ("codes",))
         masked = ("mask",) if self.sparse or self.encoding == "bitmap" else ()
         more = {"zero_point": self.encoding == "int8", "scale": self.scaled, "palette": self.palette,
-                "input": self.form is not None}  # fmt: skip
+                "input": self.form == "static_int8"}  # fmt: skip
         return (*masked, *own, *(name for name, there in more.items() if there))
 
 

@@ -25,7 +25,7 @@ from cc_ray.store.grid import Array
 from cc_ray.store.layout import Layout
 from cc_ray.store.patience import patiently
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Version of the model file's format: a program reads its own and older ones. A file says the oldest version that has
 all that is in it, so that older programs read what they can."""
 METADATA_KEY: Final = "cc_ray"
@@ -142,6 +142,8 @@ class ArtifactFile:
     def _decoded(self, name: str, decoder: Callable[[Entry, Parts], Array], parts: Parts) -> Array:
         try:
             return decoder(self.entries[name], parts)
+        except KeyError as error:
+            raise self._damaged(f"tensor '{name}' has no {error}") from error
         except (ValueError, TypeError, IndexError) as error:
             raise self._damaged(f"tensor '{name}': {error}") from error
 

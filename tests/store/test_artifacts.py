@@ -257,7 +257,7 @@ FORGERIES: list[tuple[str, dict[str, np.ndarray], str]] = [
     ("", {"weight": W, "bias": B}, "damaged"),
     ("[" * 100_000, {"weight": W, "bias": B}, "damaged"),
     ('{"format":1,"code":"import os"}', {"weight": W, "bias": B}, "damaged"),
-    ('{"format":99,"new":1}', {"weight": W, "bias": B}, r"format 99; this program reads up to 2\. Upgrade"),
+    ('{"format":99,"new":1}', {"weight": W, "bias": B}, r"format 99; this program reads up to 3\. Upgrade"),
     ('{"format":1}', {"weight": W}, "does not fit"),
     ('{"format":1}', {"weight": W, "bias": B, "__class__": B}, "does not fit"),
     ('{"format":1}', {"weight": B, "bias": B}, "does not fit"),

@@ -87,5 +87,5 @@ def test_a_file_that_tells_nonsense_of_the_inputs_is_refused(tmp_path: Path) -> 
     weight.input.fill_(float("nan"))
     saved = save_model(Draft(tmp_path), integers)
 
-    with pytest.raises(StoreError, match="'weight' is no weight of integers"):
+    with pytest.raises(StoreError, match="'weight' is no static_int8 weight: what it says of its inputs is no"):
         load_model(Draft(tmp_path), saved.digest, LAYERS["linear"][0])
