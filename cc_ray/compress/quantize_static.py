@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import nn
 
 from cc_ray.compress.base import Context, Finding, operation
-from cc_ray.compress.int8 import Int8
+from cc_ray.compress.conversion import Conversion
 from cc_ray.compress.ranges import Range, clipped_ranges, input_ranges
 from cc_ray.compress.rounding import block_counts, over_blocks
 from cc_ray.compress.targets import Target, listed
@@ -26,7 +26,7 @@ from cc_ray.tasks import Split
 
 
 @operation("quantize_static")
-class QuantizeStatic(Int8):
+class QuantizeStatic(Conversion):
     """Makes the model smaller, and convolutions faster on a CPU in batches; one small input at a time is no faster."""
 
     works_on: ClassVar[str] = "linear layers and convolutions of two axes"

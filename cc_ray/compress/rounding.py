@@ -37,7 +37,9 @@ class Grid:
     """How many steps the largest one lies from zero, none or more."""
 
     @classmethod
-    def between(cls, low: Tensor, high: Tensor, bits: int, *, symmetric: bool, narrow: bool = False) -> Grid:
+    def between(
+        cls, low: Tensor, high: Tensor, bits: int, *, symmetric: bool, narrow: bool = False, digits: int | None = None
+    ) -> Grid:
         """The grids of 2^bits values that span given ranges.
 
         Args:
@@ -46,6 +48,7 @@ class Grid:
             bits: Bit width of a value.
             symmetric: Centred on zero, with one value less.
             narrow: Take steps that float16 holds, where it can.
+            digits: Significant bits of a step at most.
         """
         smallest = torch.finfo(low.dtype).tiny
         low, high = low.clamp_max(0).float(), high.clamp_min(0).float()
@@ -55,6 +58,9 @@ class Grid:
         if narrow:
             half = scale.half().float()
             scale = torch.where((half >= NARROWEST) & half.isfinite(), half, scale).masked_fill(span == 0, 1.0)
+        if digits:
+            mantissa, exponent = torch.frexp(scale)
+            scale = torch.ldexp((mantissa * 2**digits).round() / 2**digits, exponent)
         shift = torch.full_like(scale, top) if symmetric else (-low / scale).round()
         return cls(scale, -shift, shift if symmetric else top - shift)
 
