@@ -232,12 +232,15 @@ def _by_family(operations: Iterable[tuple[str, type[Operation]]]) -> dict[str, l
 
 
 def _traits(kind: type[Operation]) -> dict[str, str]:
-    """What an operation needs and makes."""
+    """What an operation needs and makes, by its examples."""
+    made = [kind.model_validate(example) for example in kind.examples]
+    held = dict.fromkeys("as before" if (after := each.makes("float")) == "float" else after for each in made)
+    runs = dict.fromkeys(", ".join(sorted(each.runs_on())) or "nothing: simulated" for each in made)
     return {
         "works on": kind.works_on,
         "reads": ", ".join(kind.reads) or "no data",
-        "weights": f"{', '.join(sorted(kind.accepts))} → {kind.gives or 'as before'}",
-        "runs as saved on": ", ".join(sorted(kind.realised_on)) or "nothing: simulated",
+        "weights": f"{', '.join(sorted(kind.accepts))} → {' or '.join(held)}",
+        "runs as saved on": " or ".join(sorted(runs)),
     }
 
 

@@ -89,7 +89,7 @@ def test_convolutions_stay_float_and_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "parameters"), [("quantize_int4", {})]
+    ("operation", "parameters"), [("quantize_int4", {}), ("quantize_float8", {"activations": "dynamic"})]
 )
 def test_weights_that_are_no_numbers_are_refused(operation: str, parameters: dict[str, Any]) -> None:
     broken = model(32)
