@@ -31,7 +31,7 @@ class Parameter:
     allowed: str
     """Its bounds in words; empty where there are none."""
     options: tuple[str, ...] = ()
-    """All values that a text may have; empty where it may have any."""
+    """All values that there are, as they are written; empty where there may be any."""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def _parameters(kind: Any) -> Iterator[Parameter]:
             name in required,
             field.get("default"),
             ", ".join(f"{said} {field[bound]:g}" for bound, said in _BOUNDS.items() if bound in field),
-            tuple(field.get("enum", ())),
+            tuple(map(str, field.get("enum", ()))),
         )
 
 

@@ -77,6 +77,15 @@ def test_options_are_turned_on_and_off_and_none_is_the_default() -> None:
     assert turned(SCOPE, "layer", "layer") == ""
 
 
+def test_whole_numbers_may_be_options() -> None:
+    size = Parameter("size", "integer", "Of a group.", False, 32, "", ("32", "64"))
+    draft = Draft([DraftStep("group", {"size": turned(size, "", "64")})])
+
+    branch, problems = read(draft, {"group": Operation("group", "Groups.", (size,))}, ["m"])
+
+    assert not problems and branch.steps[0].values == {"size": (32, 64)}
+
+
 def test_steps_change_places_and_the_form_escapes() -> None:
     draft = Draft([DraftStep("prune", {"sparsity": '"><img>'}), DraftStep("prune", {"sparsity": "2"})])
     assert "<img" not in form(draft, OPERATIONS, {(0, "sparsity"): "<i>"})

@@ -61,6 +61,8 @@ def test_operations_are_told_with_all_that_a_form_needs(jobs: NotedJobs, digits_
     )  # fmt: skip
     assert prune["scope"].options == ("global", "layer", "row") and "compete" in prune["scope"].meaning
     assert prune["include"].type == "array"
+    (size,) = (each for each in found["quantize_int4"].parameters if each.name == "group_size")
+    assert (size.type, size.options, size.default) == ("integer", ("32", "64", "128", "256"), 128)
 
 
 def test_a_plan_is_what_would_run_and_the_job_runs_just_that(jobs: NotedJobs, digits_store: Store) -> None:
