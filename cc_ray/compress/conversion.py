@@ -64,7 +64,7 @@ class Conversion(Targeted):
         if slow := [path for path, weight in layers if isinstance(weight, LowBit) and not weight.has_kernel]:
             yield Finding(
                 "layers_without_kernel",
-                "info",
+                "warning" if len(slow) + len(left) == len(layers) else "info",
                 f"{len(slow)} of {len(layers)} layers hold {self.held} weights of shapes that no kernel takes; floats "
                 f"are multiplied there, which is no faster: {listed(slow)}.",
                 layer=slow[0] if len(slow) == 1 else "",

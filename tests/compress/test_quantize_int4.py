@@ -80,6 +80,9 @@ def test_layers_that_no_kernel_takes_are_told() -> None:
 
     assert "1 of 3 layers hold int4 weights of shapes that no kernel takes" in checks(outcome)["layers_without_kernel"]
     assert not held(outcome.model, 3).has_kernel and held(outcome.model, 5).has_kernel
+    for each, severity in ((outcome, "info"), (run("quantize_int4", base_model("vit")), "warning")):
+        (told,) = (finding for finding in each.findings if finding.check == "layers_without_kernel")
+        assert told.severity == severity
 
 
 def test_convolutions_stay_float_and_are_told() -> None:
