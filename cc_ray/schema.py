@@ -449,7 +449,8 @@ SENSITIVITY = Table(
         _c("layer", pa.string(), "path of the layer's module; empty for the model itself"),
         _n("parameter", pa.string(), "the parameter that says how strong it is; null for an operation without"),
         _n("level", pa.float64(), "value of that parameter; null for an operation without"),
-        _c("metric", pa.string(), "name of the metric, over the whole evaluation split"),
+        _n("split", pa.string(), "split of the data that it was judged on: evaluation (null too), or calibration"),
+        _c("metric", pa.string(), "name of the metric, over the whole split"),
         _n("value", pa.float64(), "value with the layer compressed; null where the operation does not apply"),
         _n("ci_low", pa.float64(), "lower end of its 95 % interval"),
         _n("ci_high", pa.float64(), "upper end of its 95 % interval"),
@@ -464,7 +465,7 @@ SENSITIVITY = Table(
         _n(
             "output_sqnr_db",
             pa.float64(),
-            "the same of the model's class scores over the evaluation split; null when equal",
+            "the same of the model's class scores over the split; null when equal",
             "dB",
         ),
         _n("n", pa.int64(), "instances behind the value"),

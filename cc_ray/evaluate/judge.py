@@ -1,4 +1,4 @@
-"""The evaluation split, held in memory to judge many models of one task by."""
+"""A split of the data, held in memory to judge many models of one task by."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from cc_ray.evaluate.layers import changes
 from cc_ray.evaluate.metrics import Measurement, Value, metrics
 from cc_ray.evaluate.predictions import predict
 from cc_ray.evaluate.stored_model import StoredModel
+from cc_ray.tasks import Split
 
 
 class Judge:
@@ -17,16 +18,17 @@ class Judge:
 
     Args:
         stored: The model.
+        split: Of its task's data.
     """
 
-    def __init__(self, stored: StoredModel) -> None:
+    def __init__(self, stored: StoredModel, split: Split = "evaluation") -> None:
         self._task = stored.task
-        self._data = stored.task.data("evaluation")
-        self._metrics = {name: metrics[name] for name in stored.judged_by}
-        self._base_correct = stored.base_correct(self._data.instances.numpy())
+        self._data = stored.task.data(split)
+        self._metrics = {name: metrics[name] for name in stored.judged_on(split)}
+        self._base_correct = stored.base_correct(self._data.instances.numpy()) if split == "evaluation" else None
 
     def answers(self, model: nn.Module) -> Answers:
-        """The model's answers to every evaluation instance."""
+        """The model's answers to every instance."""
         found: Answers = predict(self._task, model, self._data)
         return found
 

@@ -20,6 +20,7 @@ from cc_ray.evaluate.metrics import Value
 from cc_ray.evaluate.stored_model import StoredModel
 from cc_ray.recipe import Step, canonical_json, identity
 from cc_ray.store.artifacts import is_quantized
+from cc_ray.tasks import Split
 
 TARGETS: Final = ("include", "exclude")
 """Parameters of a step that say what it works on."""
@@ -36,11 +37,15 @@ class Probe:
     """The parameter that is the level; None for an operation without."""
     step: Step
     """Canonical; its `include` names the layer and nothing else."""
+    split: Split = "evaluation"
+    """What it is judged on."""
 
     @property
     def key(self) -> str:
         """Names the batch of its rows; the model's identity stands for the seed too."""
-        return identity("sensitivity", self.model_id, self.parameter, self.step.to_json())
+        # What was measured before there was a choice of splits keeps its name.
+        other = () if self.split == "evaluation" else (self.split,)
+        return identity("sensitivity", self.model_id, self.parameter, self.step.to_json(), *other)
 
     @property
     def level(self) -> float | None:
@@ -59,12 +64,13 @@ class Bench:
 
     Args:
         stored: The model.
+        split: What is judged on.
     """
 
-    def __init__(self, stored: StoredModel) -> None:
+    def __init__(self, stored: StoredModel, split: Split = "evaluation") -> None:
         self._stored = stored
         self._model = stored.load()
-        self._judge = Judge(stored)
+        self._judge = Judge(stored, split)
         self._answers = self._judge.answers(self._model)
         self._values = self._judge.values(self._model, self._answers)
 
@@ -72,7 +78,7 @@ class Bench:
         """Rows of `schema.SENSITIVITY`, one a metric; without a value where the operation does not apply.
 
         Args:
-            probe: A layer of this model and a step that suits it.
+            probe: A layer of this model and a step that suits it, to be judged on this split.
         """
         start = time.perf_counter()
         try:
@@ -101,6 +107,7 @@ class Bench:
             "layer": probe.layer,
             "parameter": probe.parameter,
             "level": probe.level,
+            "split": probe.split,
             "metric": metric,
             "model_value": own,
             "seed": self._stored.recipe.seed,

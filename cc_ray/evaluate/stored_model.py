@@ -17,7 +17,7 @@ from cc_ray.errors import ModelNotFoundError, UnknownMetricError
 from cc_ray.evaluate.metrics import metrics, right_of
 from cc_ray.recipe import Recipe
 from cc_ray.store import Store, artifacts
-from cc_ray.tasks import Task, task_from_json
+from cc_ray.tasks import Split, Task, task_from_json
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,22 @@ class StoredModel:
         measured = {row["metric"] for row in rows if row["split"] == "evaluation" and row["slice"] == "all"}
         return tuple(name for name in metrics if name in measured)
 
-    def metric(self, wanted: str | None) -> str:
-        """The metric that is wanted, or where none is named the first of `judged_by` that is primary, or the first.
+    def judged_on(self, split: Split) -> tuple[str, ...]:
+        """Those of `judged_by` that another split gives too: the base model's answers are known to evaluation alone."""
+        return tuple(name for name in self.judged_by if split == "evaluation" or metrics[name].of_answers)
+
+    def metric(self, wanted: str | None, split: Split = "evaluation") -> str:
+        """The metric that is wanted, or where none is named the first of `judged_on` that is primary, or the first.
 
         Raises:
-            UnknownMetricError: If it is none of `judged_by`, or there are none.
+            UnknownMetricError: If it is none of `judged_on`, or there are none.
         """
-        if wanted in self.judged_by:
+        known = self.judged_on(split)
+        if wanted in known:
             return str(wanted)
-        if wanted or not self.judged_by:
-            raise UnknownMetricError(wanted or "accuracy", self.judged_by)
-        return next((name for name in self.judged_by if metrics[name].definition.primary), self.judged_by[0])
+        if wanted or not known:
+            raise UnknownMetricError(wanted or "accuracy", known)
+        return next((name for name in known if metrics[name].definition.primary), known[0])
 
     def load(self) -> nn.Module:
         """A fresh copy, in evaluation mode on the CPU, with the outputs that were measured."""

@@ -28,9 +28,12 @@ if TYPE_CHECKING:
     from cc_ray.compress import Operation
     from cc_ray.compress.targets import Targeted
     from cc_ray.evaluate.sensitivity import Bench, Probe
+    from cc_ray.tasks import Split
 
 KIND: Final = "sensitivity"
 """Kind of the batches."""
+JUDGED_ON: Final = ("evaluation", "calibration")
+"""Splits that models are judged on; the training data tell little of what harms."""
 Level = int | float
 
 
@@ -50,6 +53,8 @@ class ProbePlan:
     """Paths of modules, in the model's order."""
     metric: str
     """The metric to look at."""
+    split: Split
+    """What is judged on."""
     probes: tuple[Probe, ...]
     """Every layer at every level, layer by layer."""
     asked: Resources
@@ -103,6 +108,7 @@ def plan_probes(
     pattern: str | None = None,
     metric: str | None = None,
     fixed: Mapping[str, Any] | None = None,
+    split: Split = "evaluation",
 ) -> ProbePlan:
     """Find out what to measure, and refuse at once what cannot be.
 
@@ -115,19 +121,21 @@ def plan_probes(
         pattern: A regular expression that has to be found in a layer's path, in upper or lower case; None for all.
         metric: The metric to look at; the model's first primary one if left out. All are measured.
         fixed: Other parameters of the operation.
+        split: What is judged on: `calibration` where a step is to choose by what is found, `evaluation` else.
 
     Raises:
         ModelNotFoundError: If the store holds no such model, or not its weights.
-        UnknownMetricError: If the metric is not taken from the model's answers to the evaluation split.
+        UnknownMetricError: If the metric is not taken from the model's answers to the split.
         UnknownOperationError: If nobody registered the operation.
-        InvalidRecipeError: If the operation does not suit the model, a parameter or level does not fit, or no layer is
-            chosen.
+        InvalidRecipeError: If the operation does not suit the model, a parameter or level does not fit, no layer is
+            chosen, or models are not judged on the split.
         NotApplicableError: If the model has no layer that the operation could work on.
     """
     # Imported here: only this process and the workers need torch, not whoever asks for names.
     from cc_ray.evaluate.sensitivity import Probe
     from cc_ray.evaluate.stored_model import StoredModel
 
+    _refuse_split(split)
     kind = _targeted(operation)
     name = level_parameter(kind, parameter)
     values = _levels(kind, name, levels)
@@ -135,15 +143,15 @@ def plan_probes(
     _refuse_set_elsewhere(given, name)
     steps = [_step(kind, given, name, level) for level in values]
     stored = StoredModel.find(store, model_id)
-    metric = stored.metric(metric)
+    metric = stored.metric(metric, split)
     layers = _layers(steps[0], stored.load(), pattern)
     probes = tuple(
-        Probe(model_id, layer, name, replace(step, parameters={**step.parameters, "include": [include]}))
+        Probe(model_id, layer, name, replace(step, parameters={**step.parameters, "include": [include]}), split)
         for layer, include in layers.items()
         for step in steps
     )
     asked = kind.resources or stored.task.resources
-    return ProbePlan(model_id, operation, name, probes[0].others, values, tuple(layers), metric, probes, asked)
+    return ProbePlan(model_id, operation, name, probes[0].others, values, tuple(layers), metric, split, probes, asked)
 
 
 def level_parameter(kind: type[Operation], wanted: str | None = None) -> str | None:
@@ -204,7 +212,7 @@ class _Session:
         self._clock = Clock(self._to_do)
 
     def run(self, stop: Stop) -> None:
-        shared = (str(self._store.root), self._plan.model_id)
+        shared = (str(self._store.root), self._plan.model_id, self._plan.split)
         probes, asked = list(self.missing.values()), self._plan.asked
         for done in scatter(_measure_remotely, shared, probes, asked=asked, stop=stop, on_tick=self._tick):
             reasons = done.results or [done.lost] * len(done.items)
@@ -231,11 +239,11 @@ class _Session:
         self.missing = {key: probe for key, probe in self.missing.items() if not self._store.has(KIND, key)}
 
 
-def measure(shared: tuple[str, str], probes: Sequence[Probe]) -> list[str]:
+def measure(shared: tuple[str, str, Split], probes: Sequence[Probe]) -> list[str]:
     """Measure layers of one model and publish them; runs on a worker, or wherever it is called.
 
     Args:
-        shared: Folder of the store and model_id.
+        shared: Folder of the store, model_id and what is judged on.
         probes: Layers of the model.
 
     Returns:
@@ -253,12 +261,12 @@ _measure_remotely = ray.remote(num_cpus=1, max_retries=RETRIES)(measure)
 
 
 @lru_cache(maxsize=1)
-def _bench(root: str, model_id: str) -> Bench:
+def _bench(root: str, model_id: str, split: Split) -> Bench:
     """Stays in the worker from one task to the next."""
     from cc_ray.evaluate.sensitivity import Bench
     from cc_ray.evaluate.stored_model import StoredModel
 
-    return Bench(StoredModel.find(Store.known(root), model_id))
+    return Bench(StoredModel.find(Store.known(root), model_id), split)
 
 
 def _measure_one(store: Store, bench: Bench, probe: Probe) -> str:
@@ -274,6 +282,11 @@ def _measure_one(store: Store, bench: Bench, probe: Probe) -> str:
         return one_line(error)
     store.publish(KIND, probe.key, {"sensitivity": rows})
     return ""
+
+
+def _refuse_split(split: str) -> None:
+    if split not in JUDGED_ON:
+        raise InvalidRecipeError(f"layers are judged on {' or '.join(JUDGED_ON)}, not on '{split}'.")
 
 
 def _targeted(name: str) -> type[Targeted]:

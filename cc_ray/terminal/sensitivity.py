@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, cast
 
 import typer
 from rich.live import Live
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from cc_ray.search.bisect import BisectProgress, BisectSummary
     from cc_ray.search.sensitivity import ProbePlan, ProbeProgress, ProbeSummary
+    from cc_ray.tasks import Split
     from cc_ray.views import Views
 
 inquiries = typer.Typer()
@@ -57,6 +58,9 @@ def sensitivity(
     ] = None,
     pattern: Annotated[str | None, typer.Option(help="Only layers in whose path this regular expression is.")] = None,
     metric: MetricOption = None,
+    split: Annotated[
+        str, typer.Option(help="Data to judge on: evaluation, or calibration where `allocate` is to read the rows.")
+    ] = "evaluation",
     store: StorePath = DEFAULT_STORE,
     address: Address = None,
     format: FormatOption = Format.table,
@@ -77,6 +81,8 @@ def sensitivity(
         pattern=pattern,
         metric=metric,
         fixed=dict(_setting(text) for text in fixed or []),
+        # Anything else is refused by the plan.
+        split=cast("Split", split),
     )
     with LiveLine() as live:
         summary = run_probes(
@@ -194,7 +200,7 @@ def _answer(views: Views, plan: ProbePlan) -> pa.Table:
     """What the store knows of the layers and levels that were asked for."""
     from cc_ray import compare
 
-    found = compare.sensitivity(views, plan.metric, [plan.model_id])
+    found = compare.sensitivity(views, plan.metric, [plan.model_id], split=plan.split)
     wanted = (plan.operation, plan.others, plan.parameter)
     rows = (
         row

@@ -55,7 +55,9 @@ def test_a_store_without_such_siblings_has_an_empty_answer(tmp_path: Path) -> No
     assert sensitivity(open_views(tmp_path), "unheard").num_rows == 0
 
 
-def alone(store: Store, layer: str, level: float | None, value: float | None, model_id: str = "base") -> None:
+def alone(
+    store: Store, layer: str, level: float | None, value: float | None, model_id: str = "base", **more: Any
+) -> None:
     """What was measured of a layer that was compressed alone."""
     row = {
         "model_id": model_id,
@@ -75,6 +77,7 @@ def alone(store: Store, layer: str, level: float | None, value: float | None, mo
         "reason": "no channels" if value is None else None,
         "duration_s": 0.1,
         "at": START,
+        **more,
     }
     store.publish("sensitivity", f"{model_id}-{layer}-{level}", {"sensitivity": [row]})
 
@@ -89,6 +92,7 @@ def test_layers_compressed_alone_stand_beside_models_and_a_place_is_one_row(tmp_
     alone(store, "c", 0.5, 0.7)
     alone(store, "d", 0.5, None)
     alone(store, "a", 0.5, 0.5, model_id="other")
+    alone(store, "a", 0.4, 0.6, split="calibration")
     views = open_views(tmp_path)
 
     found = sensitivity(views, "accuracy").to_pylist()
@@ -102,4 +106,5 @@ def test_layers_compressed_alone_stand_beside_models_and_a_place_is_one_row(tmp_
     ]
     assert [row["output_sqnr_db"] for row in found] == [20.0, None, 20.0, 20.0, 20.0]
     assert found[3]["reason"] == "no channels"
+    assert [row["value"] for row in sensitivity(views, "accuracy", split="calibration").to_pylist()] == [0.6]
     assert [row["pattern"] for row in sensitivity(views, "accuracy", ["base"]).to_pylist()] == ["a", "c", "d"]

@@ -125,7 +125,7 @@ def test_a_measurement_holds_what_the_operation_or_the_task_asks_for(
 def test_a_layer_that_the_operation_cannot_compress_alone_says_why(digits_store: Store) -> None:
     plan = planned(digits_store, 0.5, operation="channel_pruning", pattern=r"stages\.0")
 
-    assert measure((str(digits_store.root), BASE), plan.probes) == ["", ""]
+    assert measure((str(digits_store.root), BASE, "evaluation"), plan.probes) == ["", ""]
 
     accuracy = {row["layer"]: row for row in rows(digits_store) if row["metric"] == "accuracy"}
     assert accuracy["stages.0.conv1"]["value"] < 1 and accuracy["stages.0.conv1"]["reason"] is None
@@ -133,10 +133,25 @@ def test_a_layer_that_the_operation_cannot_compress_alone_says_why(digits_store:
     assert accuracy["stages.0.conv2"]["value"] is None and "no channels" in accuracy["stages.0.conv2"]["reason"]
 
 
+def test_layers_are_judged_on_calibration_instances_beside_what_is_known_of_the_evaluation_split(
+    digits_store: Store,
+) -> None:
+    plans = [planned(digits_store, 0.9, pattern="classifier", split=split) for split in ("evaluation", "calibration")]
+
+    for plan in plans:
+        assert measure((str(digits_store.root), BASE, plan.split), plan.probes) == [""]
+
+    views = open_views(digits_store.root)
+    found = [compare.sensitivity(views, "loss", [BASE], split=plan.split).to_pylist() for plan in plans]
+    assert [len(each) for each in found] == [1, 1] and found[0][0]["value"] != found[1][0]["value"]
+    judged = {row["metric"]: row["n"] for row in rows(digits_store) if row["split"] == "calibration"}
+    assert judged["accuracy"] == len(TASK.data("calibration")) and "accuracy_drop" not in judged
+
+
 def test_an_operation_without_a_level_has_one_row_a_layer(digits_store: Store) -> None:
     plan = planned(digits_store, operation="quantize_weights")
 
-    measure((str(digits_store.root), BASE), plan.probes)
+    measure((str(digits_store.root), BASE, "evaluation"), plan.probes)
 
     (row,) = (row for row in rows(digits_store) if row["metric"] == "accuracy")
     assert (row["layer"], row["parameter"], row["level"]) == ("classifier", None, None)
@@ -154,7 +169,8 @@ def test_an_error_fails_its_layer_and_no_other(digits_store: Store, monkeypatch:
     monkeypatch.setattr(MagnitudePruning, "apply", break_down)
     plan = planned(digits_store, 0.5, pattern="stem|classifier")
 
-    assert measure((str(digits_store.root), BASE), plan.probes) == ["", "ZeroDivisionError: nothing left"]
+    wanted = ["", "ZeroDivisionError: nothing left"]
+    assert measure((str(digits_store.root), BASE, "evaluation"), plan.probes) == wanted
     assert {row["layer"] for row in rows(digits_store)} == {"stem.0"}
 
 
@@ -175,6 +191,14 @@ def test_an_error_fails_its_layer_and_no_other(digits_store: Store, monkeypatch:
         ("uniform_quantization", [2.5], {}, InvalidRecipeError, "bits=2.5"),
         ("fine_tune", [1], {}, InvalidRecipeError, "fine_tune works on whole models"),
         ("quantize_weights", [8], {}, InvalidRecipeError, "leave --levels out"),
+        ("magnitude_pruning", [0.5], {"split": "train"}, InvalidRecipeError, "evaluation or calibration, not on 'tra"),
+        (
+            "magnitude_pruning",
+            [0.5],
+            {"split": "calibration", "metric": "accuracy_drop"},
+            UnknownMetricError,
+            "accuracy",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_any_work(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pyarrow as pa
 
@@ -34,9 +34,13 @@ SENSITIVITY: Final = pa.schema(
 )
 
 _TARGETS: Final = ("include", "exclude")
+Judged = Literal["evaluation", "calibration"]
+"""What layers compressed alone may have been judged on."""
 
 
-def sensitivity(views: Views, metric: str, ids: Iterable[str] | None = None) -> pa.Table:
+def sensitivity(
+    views: Views, metric: str, ids: Iterable[str] | None = None, *, split: Judged = "evaluation"
+) -> pa.Table:
     """A metric against the level of one part of a model at a time.
 
     Siblings are compared: children of one parent whose last steps are the same operation with the same parameters but
@@ -48,7 +52,7 @@ def sensitivity(views: Views, metric: str, ids: Iterable[str] | None = None) -> 
       the patterns of `include`, and after "not" those of `exclude`; or the path of the layer), parameter (name of the
       level: one of `LEVELS`, or the one that was asked for; null for an operation without), level, model_id (null where
       no model was kept);
-    - value, ci_low, ci_high (of the metric over the whole evaluation split; null where it was not measured),
+    - value, ci_low, ci_high (of the metric over the whole split; null where it was not measured),
       parent_value, difference (value less parent_value);
     - weight_sqnr_db and output_sqnr_db (20 log10(||x|| / ||x - y||) of the layer's weight and of the class scores; null
       where they are equal or only models were kept), reason (why the operation does not apply to the layer alone).
@@ -57,16 +61,17 @@ def sensitivity(views: Views, metric: str, ids: Iterable[str] | None = None) -> 
         views: The store.
         metric: Name of the metric.
         ids: Only these models, and layers of these models; None for all.
+        split: What is judged on; models are kept and judged on the evaluation split alone.
 
     Raises:
         ModelNotFoundError: If the store has no such model.
     """
     wanted = None if ids is None else known(views, ids)
     groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in _children(views, metric, wanted):
+    for row in _children(views, metric, wanted) if split == "evaluation" else ():
         groups[row["parent"], row["operation"], row["seed"], row["parameters"], row["parameter"] or ""].append(row)
     compared = [row for held in groups.values() if len({row["pattern"] for row in held}) > 1 for row in held]
-    alone = {_place(row): row for row in _alone(views, metric, wanted)}
+    alone = {_place(row): row for row in _alone(views, metric, wanted, split)}
     found = [alone.pop(_place(row), {}) | row for row in compared]
     found += alone.values()
     found.sort(key=lambda row: (*(row[name] for name in ("parent", "operation", "pattern")), row["level"] or 0.0))
@@ -79,7 +84,7 @@ def _place(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in names)
 
 
-def _alone(views: Views, metric: str, ids: list[str] | None) -> list[Row]:
+def _alone(views: Views, metric: str, ids: list[str] | None, split: Judged) -> list[Row]:
     """What was measured of layers without keeping models."""
     among = f"AND model_id {AMONG.replace('?', '$ids')}" if ids is not None else ""
     text = f"""
@@ -87,9 +92,9 @@ def _alone(views: Views, metric: str, ids: list[str] | None) -> list[Row]:
             model_id AS parent, operation, parameters, layer AS pattern, parameter, level, seed,
             value, ci_low, ci_high, model_value AS parent_value, difference, weight_sqnr_db, output_sqnr_db, reason
         FROM sensitivity
-        WHERE metric = $metric {among}
+        WHERE metric = $metric AND coalesce(split, 'evaluation') = $split {among}
     """
-    rows: list[Row] = views.sql(text, _given(metric, ids)).to_pylist()
+    rows: list[Row] = views.sql(text, {**_given(metric, ids), "split": split}).to_pylist()
     return rows
 
 

@@ -2,5 +2,6 @@
 SELECT *
 FROM sensitivity
 WHERE metric = $metric
+  AND coalesce(split, 'evaluation') = $split
   AND model_id IN $ids
 ORDER BY model_id, operation, layer, level
