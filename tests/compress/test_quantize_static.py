@@ -5,9 +5,9 @@ from torch import nn
 from cc_ray.compress.ranges import clipped_ranges, input_ranges
 from cc_ray.compress.targets import layer_weights
 from cc_ray.errors import NotApplicableError
-from cc_ray.evaluate.metrics.multiply_adds import Counter
 from cc_ray.evaluate.metrics.peak_memory_bytes import Watch
 from cc_ray.store.low_bit import StaticInt8
+from cc_ray.tasks.arithmetic import Counter
 from tests.compress.tiny import TASK, base_model, checks, context, outputs, run
 
 

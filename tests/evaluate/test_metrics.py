@@ -13,11 +13,11 @@ from cc_ray import evaluate
 from cc_ray.errors import UnknownMetricError
 from cc_ray.evaluate import metric_definitions, metrics
 from cc_ray.evaluate.answers.classes import Classes
-from cc_ray.evaluate.metrics.multiply_adds import Counter
 from cc_ray.evaluate.metrics.peak_memory_bytes import Watch
 from cc_ray.evaluate.predictions import predict
 from cc_ray.schema import METRIC_DEFINITIONS
 from cc_ray.store.tables import conform
+from cc_ray.tasks.arithmetic import Counter
 from cc_ray.tasks.digits import Digits
 from tests.evaluate.tiny import Tiny, saved
 
