@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Literal
 
 import pyarrow as pa
 
@@ -437,6 +437,9 @@ FINDINGS = Table(
         _n("found", pa.float64(), "the value measured, where there is one"),
     ),
 )
+
+Judged = Literal["evaluation", "calibration"]
+"""Splits that layers compressed alone are judged on; the training data tell little of what harms."""
 
 SENSITIVITY = Table(
     "sensitivity",

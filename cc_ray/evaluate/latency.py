@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -135,6 +135,22 @@ def time_batches(task: Task, model: nn.Module, *, budget_s: float = BUDGET_S * B
         rounds, repeats = _plan(budget_s, _warm_up(one))
         times = [[_time_ms(one) for _ in range(repeats)] for _ in range(rounds)]
     return BatchTiming(len(inputs), np.array(times), _said(device))
+
+
+def medians_ms(passes: Sequence[Pass], *, budget_s: float = BUDGET_S) -> list[float]:
+    """Median times of several things, on one thread, in rounds that go through all of them, now forth and now back.
+
+    Args:
+        passes: What is timed.
+        budget_s: About how long to go on with all together; each is done `MIN_PASSES` times at least.
+    """
+    times: list[list[float]] = [[] for _ in passes]
+    with _undisturbed():
+        rounds, repeats = _plan(budget_s, sum(map(_warm_up, passes)))
+        for index in range(rounds):
+            for which in range(len(passes)) if index % 2 else reversed(range(len(passes))):
+                times[which] += [_time_ms(passes[which]) for _ in range(repeats)]
+    return [float(np.median(each)) for each in times]
 
 
 def _pass(task: Task, model: nn.Module, inputs: Tensor) -> Pass:

@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import ray
 
 from cc_ray.errors import InvalidRecipeError
 from cc_ray.recipe import LEVELS, Step
 from cc_ray.resources import Resources
+from cc_ray.schema import Judged
 from cc_ray.search.cluster import connected
 from cc_ray.search.scatter import RETRIES, Clock, Pace, Stop, one_line, scatter, stopped_by_signals
 from cc_ray.store import Store
@@ -28,12 +29,9 @@ if TYPE_CHECKING:
     from cc_ray.compress import Operation
     from cc_ray.compress.targets import Targeted
     from cc_ray.evaluate.sensitivity import Bench, Probe
-    from cc_ray.tasks import Split
 
 KIND: Final = "sensitivity"
 """Kind of the batches."""
-JUDGED_ON: Final = ("evaluation", "calibration")
-"""Splits that models are judged on; the training data tell little of what harms."""
 Level = int | float
 
 
@@ -53,7 +51,7 @@ class ProbePlan:
     """Paths of modules, in the model's order."""
     metric: str
     """The metric to look at."""
-    split: Split
+    split: Judged
     """What is judged on."""
     probes: tuple[Probe, ...]
     """Every layer at every level, layer by layer."""
@@ -108,7 +106,7 @@ def plan_probes(
     pattern: str | None = None,
     metric: str | None = None,
     fixed: Mapping[str, Any] | None = None,
-    split: Split = "evaluation",
+    split: Judged = "evaluation",
 ) -> ProbePlan:
     """Find out what to measure, and refuse at once what cannot be.
 
@@ -201,6 +199,33 @@ def run_probes(
     return session.summary(stop)
 
 
+def time_layers(plan: ProbePlan, store: Store) -> dict[str, list[float]]:
+    """Time each layer of a plan alone at each level, on one thread of this machine; nothing is kept.
+
+    Steps and timings of studies on this machine wait meanwhile.
+
+    Args:
+        plan: What to time.
+        store: Holds the model.
+
+    Returns:
+        Median milliseconds for one instance in the order of the levels, by layer.
+
+    Raises:
+        NotApplicableError: If the operation does not apply to a layer alone.
+    """
+    # Imported here: this is what needs torch.
+    from cc_ray.evaluate.layer_times import layer_times
+    from cc_ray.evaluate.stored_model import StoredModel
+    from cc_ray.trial import _no_new_steps, _work
+
+    layers: dict[str, list[Step]] = {}
+    for probe in plan.probes:
+        layers.setdefault(probe.layer, []).append(probe.step)
+    with _no_new_steps():
+        return layer_times(StoredModel.find(store, plan.model_id), layers, lambda: _work(alone=True))
+
+
 class _Session:
     """One call of `run_probes`."""
 
@@ -239,7 +264,7 @@ class _Session:
         self.missing = {key: probe for key, probe in self.missing.items() if not self._store.has(KIND, key)}
 
 
-def measure(shared: tuple[str, str, Split], probes: Sequence[Probe]) -> list[str]:
+def measure(shared: tuple[str, str, Judged], probes: Sequence[Probe]) -> list[str]:
     """Measure layers of one model and publish them; runs on a worker, or wherever it is called.
 
     Args:
@@ -261,7 +286,7 @@ _measure_remotely = ray.remote(num_cpus=1, max_retries=RETRIES)(measure)
 
 
 @lru_cache(maxsize=1)
-def _bench(root: str, model_id: str, split: Split) -> Bench:
+def _bench(root: str, model_id: str, split: Judged) -> Bench:
     """Stays in the worker from one task to the next."""
     from cc_ray.evaluate.sensitivity import Bench
     from cc_ray.evaluate.stored_model import StoredModel
@@ -285,8 +310,8 @@ def _measure_one(store: Store, bench: Bench, probe: Probe) -> str:
 
 
 def _refuse_split(split: str) -> None:
-    if split not in JUDGED_ON:
-        raise InvalidRecipeError(f"layers are judged on {' or '.join(JUDGED_ON)}, not on '{split}'.")
+    if split not in get_args(Judged):
+        raise InvalidRecipeError(f"layers are judged on {' or '.join(get_args(Judged))}, not on '{split}'.")
 
 
 def _targeted(name: str) -> type[Targeted]:

@@ -1,9 +1,10 @@
-"""The verbs that take a model apart on the cluster: layers compressed alone, and modules put back."""
+"""The verbs that take a model apart: layers compressed alone, judged or timed, and modules put back."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self, cast
 
 import typer
@@ -28,9 +29,9 @@ from cc_ray.wording import NOTHING, format_change, format_value
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from cc_ray.schema import Judged
     from cc_ray.search.bisect import BisectProgress, BisectSummary
     from cc_ray.search.sensitivity import ProbePlan, ProbeProgress, ProbeSummary
-    from cc_ray.tasks import Split
     from cc_ray.views import Views
 
 inquiries = typer.Typer()
@@ -42,21 +43,26 @@ SHOWN_ALONE: Final = 5
 SHOWN_NAMES: Final = 8
 """How many names a sentence lists before it only counts."""
 
+OperationOption = Annotated[str, typer.Option(help="Operation to compress each layer with, alone.")]
+LevelsOption = Annotated[str, typer.Option(help="How strongly, by commas: 0.3,0.5,0.7 or 8,4,3.")]
+ParameterOption = Annotated[
+    str | None, typer.Option(help="Parameter that is the level; sparsity, bits, ratio and the like are found.")
+]
+FixedOption = Annotated[
+    list[str] | None, typer.Option("--set", help="NAME=VALUE of another parameter; may be given several times.")
+]
+PatternOption = Annotated[str | None, typer.Option(help="Only layers in whose path this regular expression is.")]
 MetricOption = Annotated[str | None, typer.Option(help="Metric to look at; the first primary one if left out.")]
 
 
 @inquiries.command()
 def sensitivity(
     model: Model,
-    operation: Annotated[str, typer.Option(help="Operation to compress each layer with, alone.")],
-    levels: Annotated[str, typer.Option(help="How strongly, by commas: 0.3,0.5,0.7 or 8,4,3.")] = "",
-    parameter: Annotated[
-        str | None, typer.Option(help="Parameter that is the level; sparsity, bits, ratio and the like are found.")
-    ] = None,
-    fixed: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE of another parameter; may be given several times.")
-    ] = None,
-    pattern: Annotated[str | None, typer.Option(help="Only layers in whose path this regular expression is.")] = None,
+    operation: OperationOption,
+    levels: LevelsOption = "",
+    parameter: ParameterOption = None,
+    fixed: FixedOption = None,
+    pattern: PatternOption = None,
     metric: MetricOption = None,
     split: Annotated[
         str, typer.Option(help="Data to judge on: evaluation, or calibration where `allocate` is to read the rows.")
@@ -76,13 +82,13 @@ def sensitivity(
         Store(store),
         compare.resolve(views, model),
         operation,
-        [_number(text) for text in levels.split(",") if text.strip()],
+        _numbers(levels),
         parameter=parameter,
         pattern=pattern,
         metric=metric,
         fixed=dict(_setting(text) for text in fixed or []),
         # Anything else is refused by the plan.
-        split=cast("Split", split),
+        split=cast("Judged", split),
     )
     with LiveLine() as live:
         summary = run_probes(
@@ -100,6 +106,36 @@ def sensitivity(
     else:
         write(found, format, output)
     _end(summary.stopped)
+
+
+@inquiries.command("layer-times")
+def layer_times(
+    model: Model,
+    operation: OperationOption,
+    levels: LevelsOption = "",
+    parameter: ParameterOption = None,
+    fixed: FixedOption = None,
+    pattern: PatternOption = None,
+    store: StorePath = DEFAULT_STORE,
+    output: Output = None,
+) -> None:
+    """Time each layer of a model alone at each level on one thread here, as JSON for `allocate(times_ms=...)`."""
+    from cc_ray import compare
+    from cc_ray.search.sensitivity import plan_probes, time_layers
+    from cc_ray.store import Store
+
+    plan = plan_probes(
+        Store(store),
+        compare.resolve(open_store(store), model),
+        operation,
+        _numbers(levels),
+        parameter=parameter,
+        pattern=pattern,
+        fixed=dict(_setting(text) for text in fixed or []),
+    )
+    found = time_layers(plan, Store(store))
+    rounded = {layer: [float(f"{time_ms:.4g}") for time_ms in times_ms] for layer, times_ms in found.items()}
+    _write_text(json.dumps(rounded, indent=1) + "\n", output)
 
 
 @inquiries.command()
@@ -353,6 +389,22 @@ def _parent(views: Views, model_id: str) -> str:
     if not found:
         raise NotComparableError(f"{model_id} was made from no other model: there are no weights to put back.")
     return found[-1]
+
+
+def _write_text(text: str, output: Path | None) -> None:
+    from cc_ray.errors import CcRayError
+
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text)
+    except OSError as error:
+        raise CcRayError(f"cannot write to {output}: {error.strerror or error}. Name another --output.") from error
+
+
+def _numbers(texts: str) -> list[int | float]:
+    return [_number(text) for text in texts.split(",") if text.strip()]
 
 
 def _number(text: str) -> int | float:

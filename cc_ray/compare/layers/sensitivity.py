@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import pyarrow as pa
 
 from cc_ray.compare.asking import AMONG, Row, known
 from cc_ray.recipe import LEVELS, canonical_json
+from cc_ray.schema import Judged
 from cc_ray.views import Views
 
 SENSITIVITY: Final = pa.schema(
@@ -34,8 +35,6 @@ SENSITIVITY: Final = pa.schema(
 )
 
 _TARGETS: Final = ("include", "exclude")
-Judged = Literal["evaluation", "calibration"]
-"""What layers compressed alone may have been judged on."""
 
 
 def sensitivity(
