@@ -97,6 +97,8 @@ class Recipe:
         return cls(data["base"], steps, data.get("seed", 0))
 
 
+_TOLD_APART: Final = 4
+"""Digits by which tables that are too long to be read are told apart."""
 BASE_STEP: Final = "train base"
 """What the making of a base model is called where steps are named."""
 
@@ -116,6 +118,8 @@ def _short(value: object) -> str:
         return f"{value:g}"
     if isinstance(value, list | tuple):
         return "|".join(str(item) for item in value)
+    if isinstance(value, Mapping) and any(isinstance(item, list | tuple) for item in value.values()):
+        return f"{len(value)} rows {identity(value)[:_TOLD_APART]}"
     if isinstance(value, Mapping):
         return "|".join(f"{name}:{_short(item)}" for name, item in value.items())
     return str(value)

@@ -1,8 +1,8 @@
 """Give each layer a bit width, sparsity or rank of its own: most where it hurts least, under a budget for all.
 
 What each layer takes is measured on the calibration split: it alone is compressed at each level, and the divergence of
-the model's answers from its own before counts. The rows of `cc-ray sensitivity` are not used: they come from the
-evaluation split, on which the model is yet to be judged, and a step must not depend on what else is in the store.
+the model's answers from its own before counts. Or it is given: in a search space, `rows_of(...)` writes rows of
+`cc-ray sensitivity` into the step. They are part of its identity, so it depends on nothing else that is in the store.
 
 Source: Dong, Yao, Cai, Arfeen, Gholami, Mahoney and Keutzer, 2020, "HAWQ-V2: Hessian Aware trace-Weighted Quantization
 of Neural Networks", https://arxiv.org/abs/1911.03852; as an integer program after Yao et al., 2021, "HAWQ-V3: Dyadic
@@ -27,17 +27,26 @@ from cc_ray.compress.apply import let_work
 from cc_ray.compress.base import Context, Family, Finding, Operation, Representation, operation, operations
 from cc_ray.compress.inputs import batches
 from cc_ray.compress.steps import operation_of
-from cc_ray.compress.targets import Target, Targeted
+from cc_ray.compress.targets import Target, Targeted, is_layer_weight, listed
 from cc_ray.errors import NotApplicableError
 from cc_ray.recipe import LEVELS, Step
 from cc_ray.store.artifacts import save_model
 from cc_ray.store.layout import Draft
-from cc_ray.tasks import Split, moved
+from cc_ray.tasks import Split, moved, note_use
+from cc_ray.tasks.arithmetic import count_multiply_adds
 
+Given = Mapping[Annotated[str, Field(min_length=1)], tuple[float, ...]]
+"""A number for each of the levels, in their order, by the path of a layer."""
 Table = NDArray[np.float64]
 """A number for each layer and level, (layers, levels)."""
-_MORE_IS_LESS: Final = frozenset({"sparsity", "ratio", "amount"})
+_MORE_IS_LESS: Final = frozenset({"sparsity", "ratio"})
 """Levels that say what goes; the others say what stays."""
+_UNITS: Final = {
+    "level": "in the mean",
+    "bytes": "bytes",
+    "multiply_adds": "of the model's multiply-adds",
+    "latency_ms": "ms",
+}
 
 
 @operation("allocate")
@@ -57,6 +66,7 @@ class Allocate(Targeted):
             "solver": "greedy",
             "instances": 16,
         },
+        {"applied": "low_rank", "levels": [0.3, 0.8], "budget": 0.95, "unit": "multiply_adds", "instances": 8},
     )
 
     applied: str
@@ -64,28 +74,68 @@ class Allocate(Targeted):
     levels: Annotated[tuple[float, ...], Field(min_length=2)]
     """Levels that a layer may have."""
     budget: Annotated[float, Field(gt=0.0)]
-    """At most so much: the mean level over all weights (of a sparsity, ratio or amount at least it), or bytes."""
-    unit: Literal["level", "bytes"] = "level"
-    """What the budget counts: the mean level, or what the chosen layers take in the saved file."""
+    """At most so much of `unit`; of a mean sparsity or ratio at least so much."""
+    unit: Literal["level", "bytes", "multiply_adds", "latency_ms"] = "level"
+    """What the budget counts: the mean level over all weights; what the layers take in the saved file; the share of the
+    model's multiply-adds that is left; or the layers' `times_ms`, one after the other."""
     solver: Literal["exact", "greedy"] = "exact"
     """By integer programming, or step by step the cheapest harm for what it saves."""
     instances: Annotated[int, Field(ge=1, le=65_536)] = 256
     """Calibration instances on which the harm is measured."""
+    settings: Mapping[str, bool | int | float | str] = Field(default_factory=dict)
+    """Other parameters of the applied operation, by name."""
+    harms: Given = Field(default_factory=dict)
+    """How much worse the model gets by each level, by layer; a search space fills it with `rows_of(...)`. Measured if
+    left out."""
+    metric: str = ""
+    """What harms were measured in, where they are given."""
+    measured_on: Literal["calibration", "evaluation"] = "calibration"
+    """The split on which harms were measured, where they are given."""
+    times_ms: Given = Field(default_factory=dict)
+    """How long each layer takes at each level, as somebody measured it; for the unit `latency_ms`."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         kind = operations[self.applied]
-        if not issubclass(kind, Targeted) or kind is Allocate or self._parameter is None:
-            able = [name for name, each in operations.items() if issubclass(each, Targeted) and _level_of(each)]
+        if not _can_be_shared_out(kind):
+            able = [name for name, each in operations.items() if _can_be_shared_out(each)]
             raise ValueError(f"applied='{self.applied}' has no level for each layer: choose one of {', '.join(able)}")
         for level in self.levels:
             self._inner(level)
+        self._check_tables()
+        self._check_speed(kind)
         if self.unit == "level" and not min(self.levels) <= self.budget <= max(self.levels):
             raise ValueError(
                 f"budget={self.budget:g} lies outside the levels, {min(self.levels):g} to {max(self.levels):g}: "
                 "no choice of them has such a mean"
             )
         return self
+
+    def _check_tables(self) -> None:
+        if fixed := {"include", "exclude", self._parameter} & self.settings.keys():
+            raise ValueError(f"settings: {', '.join(sorted(map(str, fixed)))} is set for each layer")
+        for name, table in (("harms", self.harms), ("times_ms", self.times_ms)):
+            for layer, values in table.items():
+                if len(values) != len(self.levels):
+                    raise ValueError(f"{name}: '{layer}' has {len(values)} numbers for {len(self.levels)} levels")
+        if bool(self.harms) != bool(self.metric):
+            raise ValueError("harms and metric belong together: give both or neither")
+        if any(time <= 0 for times in self.times_ms.values() for time in times):
+            raise ValueError("times_ms: a time is above 0")
+        if bool(self.times_ms) != (self.unit == "latency_ms"):
+            raise ValueError("times_ms and unit='latency_ms' belong together: give both or neither")
+
+    def _check_speed(self, kind: type[Operation]) -> None:
+        if self.unit not in ("multiply_adds", "latency_ms"):
+            return
+        if not kind.reshapes:
+            able = [name for name, each in operations.items() if each.reshapes and _can_be_shared_out(each)]
+            raise ValueError(
+                f"unit='{self.unit}': a model takes as long at any level of {self.applied}, which leaves layers the "
+                f"arithmetic they had; choose {' or '.join(able)}, or a budget in 'level' or 'bytes'"
+            )
+        if self.unit == "multiply_adds" and self.budget > 1:
+            raise ValueError(f"budget={self.budget:g}: of multiply-adds it is a share of what the model has, at most 1")
 
     def makes(self, given: Representation) -> Representation:
         """What the other operation makes."""
@@ -99,14 +149,25 @@ class Allocate(Targeted):
         """What the other operation would work on."""
         return self._inner(self.levels[0]).targets(model, context)
 
+    def suit(self, model: nn.Module) -> None:
+        """Make sure that there are targets, and that what is given tells of each."""
+        targets = self.targets(model)
+        for name, table in (("harms", self.harms), ("times_ms", self.times_ms)):
+            lacking = [target.name for target in targets if table and _key(target) not in table]
+            if lacking:
+                raise NotApplicableError(self.name, f"{name} tells nothing of {listed(lacking)}: exclude or add them.")
+
     def apply(self, model: nn.Module, context: Context) -> nn.Module:
-        """Measure, choose, and compress layer after layer."""
+        """Weigh, choose, and compress layer after layer."""
         targets = self.targets(model, context)
-        harm, cost = self._measured(model, targets, context)
-        chosen = self._shared_out(harm, cost, self._limit(targets, cost))
+        before = self._arithmetic(model, context)
+        harm, cost = self._weighed(model, targets, context)
+        chosen = self._shared_out(harm, cost, self._limit(targets, cost, before))
         for target, place in zip(targets, chosen, strict=True):
             model = let_work(self._inner(self.levels[place], target), model, context)
-        context.findings.extend(self._account(targets, chosen, harm, cost))
+        spent = sum(cost[row, column] for row, column in enumerate(chosen))
+        context.findings.append(self._outcome(targets, spent, self._arithmetic(model, context), before))
+        context.findings.extend(self._account(targets, chosen, harm))
         return model
 
     @property
@@ -118,68 +179,122 @@ class Allocate(Targeted):
         whole = operations[self.applied].model_fields[self._parameter].annotation is int
         include, exclude = ((target.name,), ()) if target else (self.include, self.exclude)
         parameters = {self._parameter: int(level) if whole and level == int(level) else level}
-        return Step(self.applied, {**parameters, "include": list(include), "exclude": list(exclude)})
+        return Step(self.applied, {**self.settings, **parameters, "include": list(include), "exclude": list(exclude)})
 
     def _inner(self, level: float, target: Target | None = None) -> Targeted:
         made = operation_of(self._step(level, target))
         assert isinstance(made, Targeted)
         return made
 
-    def _measured(self, model: nn.Module, targets: Sequence[Target], context: Context) -> tuple[Table, Table]:
+    def _weighed(self, model: nn.Module, targets: Sequence[Target], context: Context) -> tuple[Table, Table]:
         """Harm and cost of each layer at each level, the others as they are."""
-        own = _answers(model, context, self.instances)
+        if self.harms:
+            note_use(self.measured_on)
+        own = [] if self.harms else _answers(model, context, self.instances)
         harm, cost = np.zeros((2, len(targets), len(self.levels)))
         for row, target in enumerate(targets):
             for column, level in enumerate(self.levels):
-                aside = Context(context.task, context.seed, context.ancestor)
-                child = compress_alone(self._step(level, target), model, aside)
-                harm[row, column] = _divergence(own, _answers(child, context, self.instances))
-                cost[row, column] = self._cost(child, target, level)
+                child = model
+                if not self.harms or self.unit in ("bytes", "multiply_adds"):
+                    aside = Context(context.task, context.seed, context.ancestor)
+                    child = compress_alone(self._step(level, target), model, aside)
+                given = self.harms.get(_key(target))
+                harm[row, column] = (
+                    given[column] if given else _divergence(own, _answers(child, context, self.instances))
+                )
+                cost[row, column] = self._cost(child, target, column, context)
         return harm, cost
 
-    def _cost(self, child: nn.Module, target: Target, level: float) -> float:
-        if self.unit == "bytes":
-            return _bytes(child.get_submodule(target.path))
+    def _cost(self, child: nn.Module, target: Target, column: int, context: Context) -> float:
+        match self.unit:
+            case "bytes":
+                return _bytes(child.get_submodule(target.path))
+            case "multiply_adds":
+                return self._arithmetic(child, context)
+            case "latency_ms":
+                return self.times_ms[_key(target)][column]
+        level = self.levels[column]
         return target.tensor.numel() * (-level if self._parameter in _MORE_IS_LESS else level)
 
-    def _limit(self, targets: Sequence[Target], cost: Table) -> float:
-        least = cost.min(axis=1).sum()
+    def _arithmetic(self, model: nn.Module, context: Context) -> int:
+        """Multiply-adds of the whole model for one instance; 0 where nobody asks."""
+        if self.unit != "multiply_adds":
+            return 0
+        return count_multiply_adds(context.task, model, context.task.data("calibration").inputs[:1])
+
+    def _limit(self, targets: Sequence[Target], cost: Table, before: int) -> float:
+        """What the costs of the chosen levels may add up to."""
         if self.unit == "level":
             sign = -1 if self._parameter in _MORE_IS_LESS else 1
             return float(sign * self.budget * sum(target.tensor.numel() for target in targets))
-        if least > self.budget:
+        # Each cost of multiply-adds is that of a whole model; those of all are this much above what all save together.
+        again = (len(targets) - 1) * before
+        limit = self.budget * (before or 1) + again
+        if (least := float(cost.min(axis=1).sum())) > limit:
+            found = (least - again) / (before or 1)
             raise NotApplicableError(
-                self.name, f"its layers take at least {least:,.0f} bytes with these levels, not {self.budget:,.0f}."
+                self.name,
+                f"its layers take at least {_number(found)} {_UNITS[self.unit]} with these levels, not "
+                f"{_number(self.budget)}.",
             )
-        return self.budget
+        return limit
 
     def _shared_out(self, harm: Table, cost: Table, limit: float) -> list[int]:
         # What rounding leaves of a mean that is met exactly.
         limit += 1e-9 * abs(limit)
         return _exact(harm, cost, limit) if self.solver == "exact" else _greedy(harm, cost, limit)
 
-    def _account(self, targets: Sequence[Target], chosen: Sequence[int], harm: Table, cost: Table) -> Iterator[Finding]:
-        spent = sum(cost[row, column] for row, column in enumerate(chosen))
-        size = sum(target.tensor.numel() for target in targets)
-        found = float(spent if self.unit == "bytes" else abs(spent) / size)
-        yield Finding(
+    def _outcome(self, targets: Sequence[Target], spent: float, after: int, before: int) -> Finding:
+        if self.unit == "multiply_adds":
+            found = after / before
+        else:
+            found = abs(spent) / sum(target.tensor.numel() for target in targets) if self.unit == "level" else spent
+        # Layers that lost channels make their neighbours smaller too: what each saves alone does not add up to it.
+        over = self.unit == "multiply_adds" and found > self.budget * (1 + 1e-9)
+        return Finding(
             "levels_allocated",
-            "info",
-            f"{self._parameter} by layer: {found:,.4g} {'bytes' if self.unit == 'bytes' else 'in the mean'} with a "
-            f"budget of {self.budget:,.4g}; of the layers one by one the divergences add up to "
-            f"{sum(harm[row, column] for row, column in enumerate(chosen)):.3g} nats.",
+            "warning" if over else "info",
+            f"{self._parameter} by layer: {_number(found)} {_UNITS[self.unit]} with a budget of "
+            f"{_number(self.budget)}.",
             expected=self.budget,
-            found=found,
+            found=float(found),
+        )
+
+    def _account(self, targets: Sequence[Target], chosen: Sequence[int], harm: Table) -> Iterator[Finding]:
+        unit = f"of {self.metric}" if self.harms else "nats of divergence"
+        total = sum(harm[row, column] for row, column in enumerate(chosen))
+        source = (
+            f"rows of `cc-ray sensitivity` on the {self.measured_on} split"
+            if self.harms
+            else f"{self.instances} instances of the calibration split at most"
+        )
+        yield Finding(
+            "harms_weighed",
+            "warning" if self.harms and self.measured_on == "evaluation" else "info",
+            f"The layers one by one add up to {total:.3g} {unit}, by {source}.",
+            found=float(total),
         )
         for row, (target, column) in enumerate(zip(targets, chosen, strict=True)):
             yield Finding(
                 "level_allocated",
                 "info",
-                f"{self._parameter} {self.levels[column]:g}, which alone moves the answers by {harm[row, column]:.3g} "
-                "nats.",
+                f"{self._parameter} {self.levels[column]:g}, which alone costs {harm[row, column]:.3g} {unit}.",
                 layer=target.path,
                 found=self.levels[column],
             )
+
+
+def _can_be_shared_out(kind: type[Operation]) -> bool:
+    return issubclass(kind, Targeted) and kind is not Allocate and _level_of(kind) is not None
+
+
+def _key(target: Target) -> str:
+    """How a given table calls a target: a layer by its path, as `cc-ray sensitivity` does, any other tensor by name."""
+    return target.path if target.path and is_layer_weight(target) else target.name
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _level_of(kind: type[Operation]) -> str | None:
@@ -219,7 +334,7 @@ def _exact(harm: Table, cost: Table, limit: float) -> list[int]:
     # Costs of millions of weights and harms of thousandths: both are brought to the size of one.
     scale = np.abs(cost).max() or 1.0
     solved = milp(
-        harm.ravel() / (harm.max() or 1.0),
+        harm.ravel() / (np.abs(harm).max() or 1.0),
         integrality=np.ones(harm.size, dtype=np.int64),
         bounds=Bounds(0, 1),
         constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(cost.ravel() / scale, ub=limit / scale)],

@@ -20,6 +20,7 @@ from cc_ray.search.space import (
     loguniform,
     optional,
     recipe,
+    rows_of,
     step,
     uniform,
 )  # fmt: skip
@@ -41,6 +42,7 @@ __all__ = [
     "median",
     "optional",
     "recipe",
+    "rows_of",
     "step",
     "uniform",
 ]

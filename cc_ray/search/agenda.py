@@ -11,6 +11,7 @@ from cc_ray.recipe import Recipe, trial_id
 from cc_ray.search.baselines import baselines
 from cc_ray.search.branching import gone_on_from, resolved
 from cc_ray.search.matching import answers_for
+from cc_ray.search.measured import filled
 from cc_ray.search.records import Holdings, TrialState, holdings, last_trials
 from cc_ray.search.sampling import canonical, check, draw_by_lot, listed, listed_suited, size, task_of
 from cc_ray.search.space import SearchSpace
@@ -71,7 +72,7 @@ def take_stock(space: SearchSpace, store: Store | None, *, retry_failed: bool = 
     """
     task = task_of(space)
     branched_from = gone_on_from(space, store)
-    space = resolved(space, store, task.task_id)
+    space = filled(resolved(space, store, task.task_id), store, task.task_id)
     check(space)
     states, held = (last_trials(store, space.name), holdings(store)) if store else ({}, Holdings())
     beside = baselines(space)

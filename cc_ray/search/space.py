@@ -77,16 +77,41 @@ Domain = Choice | Range
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Rows of `cc-ray sensitivity`, which `measured.filled` puts in place when a space is planned."""
+
+    metric: str
+    """What got worse."""
+    split: str = "calibration"
+    """What it was judged on."""
+    model: str = ""
+    """Identity of the model whose layers were compressed; empty for the one that the step is given."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("metric", self.metric), ("split", self.split), ("model", self.model)):
+            if not isinstance(value, str):
+                _refuse(f"rows_of: {name}", value, "a text")
+        if not self.metric:
+            _refuse("rows_of: metric", self.metric, "the name of a metric")
+        if self.split not in ("calibration", "evaluation"):
+            _refuse("rows_of: split", self.split, "'calibration' or 'evaluation'")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that `_domain` reads back."""
+        return {"domain": "rows", "metric": self.metric, "split": self.split, "model": self.model}
+
+
+@dataclass(frozen=True)
 class StepSpace:
     """A step whose parameters may be open."""
 
     operation: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    """Values, or a `Domain` where the value is open."""
+    """Values; a `Domain` where the value is open, `Rows` where the store has it."""
 
     def __post_init__(self) -> None:
         for name, value in self.parameters.items():
-            if not isinstance(value, Domain):
+            if not isinstance(value, Domain | Rows):
                 _plain(f"{self.operation}: {name}", value)
 
     def to_json(self) -> dict[str, Any]:
@@ -427,6 +452,18 @@ def integer(low: int, high: int) -> Range:
     return Range(low, high, "integer")
 
 
+def rows_of(metric: str, *, split: str = "calibration", model: str = "") -> Rows:
+    """What `cc-ray sensitivity` measured of the layers that `allocate` is to choose levels for, as its `harms`.
+
+    Args:
+        metric: By how much it gets worse counts.
+        split: What it was judged on. By `evaluation` the step has seen what its model is measured on, and the lint says
+            so.
+        model: Identity of the model whose layers were compressed; empty for the one that the step is given.
+    """
+    return Rows(metric, split, model)
+
+
 def at_most(metric: str, limit: float) -> Constraint:
     """Models whose metric is above the limit are no solutions."""
     return Constraint(metric, "at_most", limit)
@@ -450,7 +487,7 @@ def _one(step: StepSpace) -> Slot:
 
 
 def _to_json(value: Any) -> Any:
-    return value.to_json() if isinstance(value, Domain) else value
+    return value.to_json() if isinstance(value, Domain | Rows) else value
 
 
 def _domain(value: Any) -> Any:
@@ -458,6 +495,8 @@ def _domain(value: Any) -> Any:
         return value
     if value["domain"] == "choice":
         return Choice(tuple(value["options"]))
+    if value["domain"] == "rows":
+        return Rows(value["metric"], value["split"], value["model"])
     return Range(value["low"], value["high"], cast("Scale", value["domain"]))
 
 

@@ -1,7 +1,7 @@
 """Steps as a person types them: `magnitude_pruning(sparsity=[0.3, 0.5], scope='layer')`.
 
-Values are Python literals and nothing else: they are read, never evaluated. A list stands for several values, one
-after the other; where a parameter is a list itself, a list of lists does.
+Values are Python literals, or `rows_of(...)`, and nothing else: they are read, never evaluated. A list stands for
+several values, one after the other; where a parameter is a list itself, a list of lists does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 from cc_ray.errors import InvalidRecipeError
-from cc_ray.search.space import Choice, StepSpace
+from cc_ray.search.space import Choice, Rows, StepSpace, rows_of
 
 LONGEST: Final = 4_000
 """Characters of a step."""
@@ -36,7 +36,7 @@ def read_step(text: str) -> StepSpace:
         if keyword.arg is None or keyword.arg in given:
             _refuse(text)
         try:
-            given[keyword.arg] = ast.literal_eval(keyword.value)
+            given[keyword.arg] = _rows(keyword.value) or ast.literal_eval(keyword.value)
         except ValueError:
             raise InvalidRecipeError(
                 f"step: the value of '{keyword.arg}' in '{text}' is no literal; allowed: {_ALLOWED}."
@@ -58,8 +58,24 @@ def open_step(operation: str, parameters: Mapping[str, Any]) -> StepSpace:
 
 def write_step(step: StepSpace) -> str:
     """The text that `read_step` reads back."""
-    values = ((name, list(v.options) if isinstance(v, Choice) else v) for name, v in step.parameters.items())
-    return f"{step.operation}({', '.join(f'{name}={value!r}' for name, value in values)})"
+    return f"{step.operation}({', '.join(f'{name}={_text(value)}' for name, value in step.parameters.items())})"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Rows):
+        return f"rows_of({value.metric!r}, split={value.split!r}, model={value.model!r})"
+    return repr(list(value.options) if isinstance(value, Choice) else value)
+
+
+def _rows(value: ast.expr) -> Rows | None:
+    """What `rows_of(...)` says; None of anything else."""
+    if not isinstance(value, ast.Call) or not isinstance(value.func, ast.Name) or value.func.id != "rows_of":
+        return None
+    named = {keyword.arg or "": ast.literal_eval(keyword.value) for keyword in value.keywords}
+    try:
+        return rows_of(*map(ast.literal_eval, value.args), **named)
+    except TypeError as error:
+        raise InvalidRecipeError(f"step: {error}.") from None
 
 
 def _call(text: str) -> ast.Call | ast.Name:

@@ -175,7 +175,7 @@ class Task(BaseModel, ABC):
 def _seen_data(data: Callable[[Task, Split], Data]) -> Callable[[Task, Split], Data]:
     @wraps(data)
     def read(self: Task, split: Split) -> Data:
-        _note(split)
+        note_use(split)
         return data(self, split)
 
     return read
@@ -184,7 +184,7 @@ def _seen_data(data: Callable[[Task, Split], Data]) -> Callable[[Task, Split], D
 def _seen_instances(instances: Callable[[Task], pa.Table]) -> Callable[[Task], pa.Table]:
     @wraps(instances)
     def read(self: Task) -> pa.Table:
-        _note("evaluation")
+        note_use("evaluation")
         return instances(self)
 
     return read
@@ -209,7 +209,8 @@ def _unseen(fingerprint: Callable[[Task], str]) -> Callable[[Task], str]:
     return read
 
 
-def _note(split: Split) -> None:
+def note_use(split: Split) -> None:
+    """Tell `splits_used` of a split; for what others found on it, and an operation goes by."""
     if (used := _used.get()) is not None:
         used.add(split)
 

@@ -8,17 +8,21 @@ from torch import nn
 
 from cc_ray.compress import Outcome, operation_of, validated_recipe
 from cc_ray.compress.allocate import _exact, _greedy
+from cc_ray.compress.targets import layer_weights
 from cc_ray.errors import InvalidRecipeError, NotApplicableError
 from cc_ray.recipe import Recipe, Step
-from cc_ray.search.load import load_space
-from cc_ray.search.plan import plan
 from cc_ray.store.artifacts import save_model
 from cc_ray.store.layout import Draft
-from tests.compress.tiny import base_model, outputs, run
+from cc_ray.tasks.arithmetic import count_multiply_adds
+from tests.compress.tiny import TASK, base_model, outputs, run
 
 
 def bits(**more: object) -> dict[str, Any]:
     return {"applied": "uniform_quantization", "levels": (2, 3, 4, 8), "budget": 4, **more}
+
+
+def ranks(**more: object) -> dict[str, Any]:
+    return {"applied": "low_rank", "levels": (0.3, 0.6, 0.95), "budget": 0.8, "unit": "multiply_adds", **more}
 
 
 def levels(outcome: Outcome) -> dict[str, float]:
@@ -65,6 +69,57 @@ def test_bytes_are_those_of_the_saved_layers(tmp_path: Path) -> None:
         run("allocate", base, **bits(budget=10, unit="bytes"))
 
 
+def test_a_rank_by_layer_keeps_to_a_share_of_the_multiply_adds() -> None:
+    base = base_model("cnn")
+
+    outcome = run("allocate", base, **ranks(instances=16))
+
+    inputs = TASK.data("calibration").inputs[:1]
+    share = count_multiply_adds(TASK, outcome.model, inputs) / count_multiply_adds(TASK, base, inputs)
+    assert share <= 0.8
+    assert share == next(each.found for each in outcome.findings if each.check == "levels_allocated")
+    with pytest.raises(NotApplicableError, match=r"take at least 0\.\d+ of the model's multiply-adds .* not 0.01"):
+        run("allocate", base, **ranks(budget=0.01, instances=16))
+
+
+def test_ranks_themselves_are_levels_with_a_setting_of_the_operation() -> None:
+    outcome = run("allocate", base_model("cnn"), **ranks(levels=(1, 2, 4), settings={"by": "rank"}, instances=16))
+
+    chosen = levels(outcome)
+    assert set(chosen.values()) <= {1, 2, 4}
+    made = {each.layer: each.found for each in outcome.findings if each.check == "rank_chosen"}
+    assert made and all(chosen[layer] == rank for layer, rank in made.items())
+
+
+def test_times_that_are_given_bound_the_sum_over_the_layers() -> None:
+    base = base_model("cnn")
+    paths = [target.path for target in layer_weights(base) if getattr(target.module, "groups", 1) == 1]
+    times = {path: (1.0, 2.0, 3.0 + place) for place, path in enumerate(paths)}
+
+    given = ranks(unit="latency_ms", times_ms=times, budget=2.0 * len(paths), instances=16)
+    outcome = run("allocate", base, **given)
+
+    found = next(each.found for each in outcome.findings if each.check == "levels_allocated")
+    of_layers = [times[path][(0.3, 0.6, 0.95).index(level)] for path, level in levels(outcome).items()]
+    assert found == sum(of_layers) <= 2.0 * len(paths)
+
+
+def test_harms_that_are_given_decide_and_say_where_they_come_from() -> None:
+    base = base_model("cnn")
+    paths = [target.path for target in layer_weights(base)]
+    harms = {path: (0.0,) * 4 if path == "stem.0" else (3.0, 2.0, 1.0, -0.5) for path in paths}
+
+    outcome = run("allocate", base, **bits(harms=harms, metric="loss", measured_on="evaluation", budget=7))
+
+    assert levels(outcome)["stem.0"] == 2 and levels(outcome)["head"] == 8
+    assert outcome.data_used == ("evaluation",)
+    said = next(each for each in outcome.findings if each.check == "harms_weighed")
+    assert said.severity == "warning" and "of loss, by rows of `cc-ray sensitivity` on the evaluation" in said.message
+    del harms["head"]
+    with pytest.raises(NotApplicableError, match=r"harms tells nothing of 'head\.weight': exclude or add them"):
+        run("allocate", base, **bits(harms=harms, metric="loss"))
+
+
 def test_the_integer_program_finds_what_trying_all_finds() -> None:
     chance = np.random.default_rng(0)
     for _ in range(20):
@@ -89,6 +144,14 @@ def test_the_integer_program_finds_what_trying_all_finds() -> None:
         (bits(applied="uniform_pruning"), "unknown operation 'uniform_pruning': did you mean"),
         (bits(levels=(2, 99)), "bits=99: input should be less than or equal to 8"),
         (bits(budget=9), "budget=9 lies outside the levels, 2 to 8"),
+        (bits(settings={"bits": 3}), "settings: bits is set for each layer"),
+        (bits(settings={"symetric": True}), "there is no parameter 'symetric'; did you mean 'symmetric'"),
+        (bits(harms={"head": [1, 2, 3]}, metric="loss"), "harms: 'head' has 3 numbers for 4 levels"),
+        (bits(harms={"head": [4, 3, 2, 1]}), "harms and metric belong together"),
+        (bits(unit="multiply_adds", budget=0.5), "takes as long at any level of uniform_quantization, .* low_rank"),
+        (bits(unit="latency_ms", times_ms={"head": [1, 1, 1, 1]}), "as long at any level of uniform_quantization"),
+        (ranks(unit="latency_ms"), "times_ms and unit='latency_ms' belong together"),
+        (ranks(budget=1.5), "budget=1.5: of multiply-adds it is a share"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_trial(parameters: dict[str, Any], said: str) -> None:
@@ -101,9 +164,3 @@ def test_training_cannot_follow_an_allocation_of_bits() -> None:
     with pytest.raises(InvalidRecipeError, match="fine_tune works on models whose weights are float, not simulated"):
         validated_recipe(Recipe("cnn", steps), ["cnn"])
     assert operation_of(steps[0]).runs_on() == frozenset()
-
-
-def test_the_search_space_compares_allocated_with_uniform_widths() -> None:
-    planned = plan(load_space("mixed_precision"), None)
-
-    assert {entry.operation for entry in planned.by_operation} >= {"allocate", "uniform_quantization"}
