@@ -3,7 +3,7 @@
 Goes on after `mixed_precision`, with the same widths and budgets; what compressing each layer alone costs is read from
 the rows of `cc-ray sensitivity`, which have to be there for each base model (`cc-ray models` has their identities):
 
-    cc-ray sensitivity MODEL --operation uniform_quantization --levels 2,3,4,5,6,8 --split calibration --metric loss
+    cc-ray sensitivity MODEL --operation uniform_quantization --levels 2,3,4,5,6,8 --split calibration
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from search_spaces.mixed_precision import WIDTHS
 
 
 def search_space() -> SearchSpace:
-    """Bit widths by layer, chosen by how much the loss grows."""
+    """Bit widths by layer, chosen by what rounding each layer alone does to the scores."""
     return SearchSpace(
         name="mixed_precision_by_rows",
         task="digits",
@@ -26,7 +26,7 @@ def search_space() -> SearchSpace:
                         applied="uniform_quantization",
                         levels=WIDTHS,
                         budget=choice(2.5, 3, 3.5, 4, 5),
-                        harms=rows_of("loss"),
+                        harms=rows_of(),
                     )
                 ],
             )

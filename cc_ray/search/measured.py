@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
@@ -18,7 +18,7 @@ from cc_ray.errors import InvalidRecipeError, ModelNotFoundError
 from cc_ray.recipe import Recipe, Step
 from cc_ray.search.sampling import canonical
 from cc_ray.search.sensitivity import ProbePlan, plan_probes
-from cc_ray.search.space import Domain, RecipeSpace, Rows, SearchSpace, Slot, StepSpace
+from cc_ray.search.space import OUTPUT_NOISE, Domain, RecipeSpace, Rows, SearchSpace, Slot, StepSpace
 from cc_ray.store import Store
 
 if TYPE_CHECKING:
@@ -77,16 +77,23 @@ class _Look:
                 f"{', ...' if len(missing) > _SHOWN else ''})",
                 _command(plan, made),
             )
-        worse = -1 if metrics[plan.metric].definition.direction == "higher" else 1
-        harms = {layer: [worse * _difference(rows[layer, level]) for level in made.levels] for layer in layers}
-        return plan.metric, harms
+        if asked.metric == OUTPUT_NOISE:
+            harm = _noise
+        elif metrics[plan.metric].definition.direction == "higher":
+            harm = _fall
+        else:
+            harm = _rise
+        harms = {layer: [_told(rows[layer, level], harm) for level in made.levels] for layer in layers}
+        return asked.metric, harms
 
     def _plan(self, asked: Rows, made: Allocate, model_id: str) -> ProbePlan:
         levels = [int(level) if level.is_integer() else level for level in made.levels]
         split = cast("Judged", asked.split)
+        # The rows of every metric tell of the noise.
+        metric = None if asked.metric == OUTPUT_NOISE else asked.metric
         try:
             return plan_probes(
-                self.store, model_id, made.applied, levels, metric=asked.metric, fixed=made.settings, split=split
+                self.store, model_id, made.applied, levels, metric=metric, fixed=made.settings, split=split
             )
         except ModelNotFoundError:
             _refuse(
@@ -176,10 +183,23 @@ def _chosen(layers: Sequence[str], made: Allocate) -> list[str]:
     return [layer for layer in layers if named(layer, made.include or ("*",)) and not named(layer, made.exclude)]
 
 
-def _difference(row: Mapping[str, Any]) -> float:
+def _told(row: Mapping[str, Any], harm: Callable[[Mapping[str, Any]], float]) -> float:
     if row["difference"] is None:
         _refuse(f"'{row['layer']}' has no value ({row['reason']})", "exclude it")
-    return float(f"{row['difference']:.{_DIGITS}g}")
+    return float(f"{harm(row):.{_DIGITS}g}")
+
+
+def _noise(row: Mapping[str, Any]) -> float:
+    # Of outputs that are equal there is no ratio.
+    return 0.0 if row["output_sqnr_db"] is None else float(10 ** (-row["output_sqnr_db"] / 10))
+
+
+def _rise(row: Mapping[str, Any]) -> float:
+    return float(row["difference"])
+
+
+def _fall(row: Mapping[str, Any]) -> float:
+    return -_rise(row)
 
 
 def _command(plan: ProbePlan, made: Allocate) -> str:

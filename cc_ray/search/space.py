@@ -26,6 +26,8 @@ Parzen estimator, or its genetic algorithm for several objectives."""
 Scale = Literal["uniform", "loguniform", "integer"]
 """How numbers are spread over an open range."""
 
+OUTPUT_NOISE: Final = "output_noise"
+"""What a compressed layer does to a model's scores: power of the error over power of the scores."""
 FRONT: Final = "front:"
 """Before a study's name: the models on its trade-off front."""
 MOST_ORDERS: Final = math.factorial(6)
@@ -81,7 +83,7 @@ class Rows:
     """Rows of `cc-ray sensitivity`, which `measured.filled` puts in place when a space is planned."""
 
     metric: str
-    """What got worse."""
+    """What got worse: a metric, or `OUTPUT_NOISE`."""
     split: str = "calibration"
     """What it was judged on."""
     model: str = ""
@@ -452,11 +454,12 @@ def integer(low: int, high: int) -> Range:
     return Range(low, high, "integer")
 
 
-def rows_of(metric: str, *, split: str = "calibration", model: str = "") -> Rows:
+def rows_of(metric: str = OUTPUT_NOISE, *, split: str = "calibration", model: str = "") -> Rows:
     """What `cc-ray sensitivity` measured of the layers that `allocate` is to choose levels for, as its `harms`.
 
     Args:
-        metric: By how much it gets worse counts.
+        metric: By how much it gets worse counts. Metrics of few instances are noisy, and may get better by chance; the
+            noise in the model's scores needs no labels, and is none only where nothing changed.
         split: What it was judged on. By `evaluation` the step has seen what its model is measured on, and the lint says
             so.
         model: Identity of the model whose layers were compressed; empty for the one that the step is given.

@@ -28,7 +28,8 @@ def count_multiply_adds(task: Task, model: nn.Module, inputs: Tensor) -> int:
     """
     with torch.no_grad(), Counter() as counter:
         task.logits(model, inputs)
-    return counter.total
+    total: int = counter.total
+    return total
 
 
 class Counter(TorchFunctionMode):

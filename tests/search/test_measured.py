@@ -77,6 +77,23 @@ def test_the_step_goes_by_the_rows_and_its_model_says_so(digits_store: Store) ->
     assert any("of loss, by rows of `cc-ray sensitivity` on the calibration split" in said for said in messages)
 
 
+def test_noise_in_the_scores_counts_where_no_metric_is_named(digits_store: Store) -> None:
+    probe(digits_store, 2, 4)
+    (by_noise,) = take_stock(space(recipe("resnet", [allocate(harms=rows_of())])), digits_store).to_run
+    (by_accuracy,) = take_stock(space(recipe("resnet", [allocate(harms=rows_of("accuracy"))])), digits_store).to_run
+
+    assert by_noise.steps[0].parameters["metric"] == "output_noise"
+    # Fewer bits are more noise, in every layer; a metric that is better when higher harms by falling.
+    assert all(two > four > 0 for two, four in by_noise.steps[0].parameters["harms"].values())
+    rows = compare.sensitivity(open_views(digits_store.root), "accuracy", [BASE], split="calibration").to_pylist()
+    harms = by_accuracy.steps[0].parameters["harms"]
+    for row in rows:
+        place = int(row["level"] == 4)
+        assert harms[row["pattern"]][place] == pytest.approx(-row["difference"])
+        noise = by_noise.steps[0].parameters["harms"][row["pattern"]][place]
+        assert noise == pytest.approx(10 ** (-row["output_sqnr_db"] / 10))
+
+
 def test_rows_of_the_evaluation_split_count_as_a_use_of_it(digits_store: Store) -> None:
     probe(digits_store, 2, 4, split="evaluation")
     asked = allocate(harms=rows_of("accuracy", split="evaluation"))
@@ -144,6 +161,6 @@ def test_rows_are_asked_for_in_typed_steps_too() -> None:
     read = read_step(typed)
 
     assert read.parameters["harms"] == rows_of("loss") and read_step(write_step(read)) == read
-    for wrong in ("rows_of()", "rows_of('loss', of=1)", "rows_of(3)", "rows_of('loss', split='train')", "open('x')"):
+    for wrong in ("rows_of('')", "rows_of('loss', of=1)", "rows_of(3)", "rows_of('loss', split='train')", "open('x')"):
         with pytest.raises(InvalidRecipeError):
             read_step(f"allocate(harms={wrong})")
