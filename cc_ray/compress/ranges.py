@@ -58,7 +58,8 @@ def clipped_ranges(
 
     def count(path: str, inputs: Tensor) -> None:
         low, high = ranges[path]
-        counts[path] += torch.histc(inputs.detach().float(), BINS, low, high).cpu()
+        # GPUs count in no order of their own, which torch does not take for repeatable.
+        counts[path] += torch.histc(inputs.detach().float().cpu(), BINS, low, high)
 
     _run(model, targets, context, instances, count)
     return {path: _least_error(counts[path], *ranges[path], levels) for path in ranges}
