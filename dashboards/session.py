@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar, cast
 
 from bokeh.document import Document
+from bokeh.server.contexts import BokehSessionContext
 from panel.io import hold
 
 from cc_ray.errors import StoppedError
@@ -61,7 +62,7 @@ class Session:
         self.snapshot: Snapshot = source.snapshot
         self.state = State(store)
         self.ready = asyncio.Event()
-        """Set when the browser has drawn the empty page: parts that come while it does so would be lost."""
+        """Set when the browser has drawn the page that it took: parts that come while it does so would be lost."""
         self.on_failure: Callable[[str], None] = log.error
         """Told when a view could not be made, in one line."""
         self._latest: dict[str, int] = {}
@@ -126,22 +127,40 @@ class Session:
                 if failed is not None and newest():
                     self._tell(failed)
                 raise
-            await self.ready.wait()
-            if newest():
-                self._tell(lambda: show(cast(Result, result)))
+            self._tell(lambda: show(cast(Result, result)) if newest() else None)
 
-        task = asyncio.get_running_loop().create_task(run())
+        self._start(run())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
         task.add_done_callback(self._finished)
 
     def _tell(self, show: Callable[[], None]) -> None:
-        """Change the document when its lock is free; the browser gets all changes as one message."""
+        """Change the document when its lock is free; the browser gets all changes as one message.
+
+        What comes before the browser takes the page is in it from the beginning.
+        """
+
+        async def later() -> None:
+            await self.ready.wait()
+            self._tell(show)
 
         def change() -> None:
+            if self._taken and not self.ready.is_set():
+                self._start(later())
+                return
             with hold(self.doc):
                 show()
 
         self.doc.add_next_tick_callback(change)
+
+    @property
+    def _taken(self) -> bool:
+        """Whether the browser takes the page as it is, or took it already."""
+        context = self.doc.session_context
+        tab = context.session if isinstance(context, BokehSessionContext) else None
+        return tab is None or tab.connection_count > 0
 
     def cancel(self, slot: str) -> None:
         """Stop the work for a place; what it came to is not shown. What cannot be stopped ends by itself."""
