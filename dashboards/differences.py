@@ -42,13 +42,18 @@ class Extent:
         return round(100 * min(1, max(0, (value - self.low) / (self.high - self.low))), 2)
 
 
+def differing(snapshot: Snapshot, ids: Sequence[str]) -> compare.Differences:
+    """The answer of `compare.differences`, asked once for all that shows it."""
+    return snapshot.once(("differences", tuple(ids)), lambda: compare.differences(snapshot.views, ids))
+
+
 def differences(snapshot: Snapshot, ids: Sequence[str]) -> str:
     """HTML for two or more models."""
-    found = compare.differences(snapshot.views, ids)
-    variables = sorted(found.variables.to_pylist(), key=lambda row: row["distinct"])[:SHOWN]
+    differ = differing(snapshot, ids)
+    variables = sorted(differ.variables.to_pylist(), key=lambda row: row["distinct"])[:SHOWN]
     order = {row["variable"]: {text: place for place, text in enumerate(row["values"])} for row in variables}
     labels = sorted(
-        found.labels.to_pylist(), key=lambda row: [order[name].get(row[name], 0) for name in order] + [row["name"]]
+        differ.labels.to_pylist(), key=lambda row: [order[name].get(row[name], 0) for name in order] + [row["name"]]
     )
     metrics = snapshot.primary or list(snapshot.metrics.values())[:5]
     extents = {metric.metric: _extent([snapshot.models[id] for id in ids], metric) for metric in metrics}
@@ -64,7 +69,7 @@ def differences(snapshot: Snapshot, ids: Sequence[str]) -> str:
         rows.append(_row(snapshot, row, shown, metrics, extents))
     heads = _heads([words[name] for name in shown] or ["Recipe"], metrics, extents)
     return (
-        f"<h2>{len(ids)} models <small>{_summary(variables, len(found.variables))}</small></h2>"
+        f"<h2>{len(ids)} models <small>{_summary(variables, len(differ.variables))}</small></h2>"
         f'<table class="rows lens"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
     )

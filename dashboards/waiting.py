@@ -56,9 +56,9 @@ class Question(Generic[Found]):
         return self.sign or self.part
 
     def _wait(self, busy: bool) -> None:
-        for each in (self._sign, *self.beside):
+        self._sign.param.update(busy=busy, stoppable=busy)
+        for each in self.beside:
             each.busy = busy
-        self._sign.stoppable = busy
 
     def _take(self, found: Found) -> None:
         self._wait(False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from cc_ray import compare
 from cc_ray.compare.labels import title
 from dashboards import markup
+from dashboards.differences import differing
 from dashboards.markup import esc, tip
 from dashboards.overview.terms import TERMS
 from dashboards.snapshot import Snapshot
@@ -20,7 +20,7 @@ Chosen = Mapping[str, frozenset[str]]
 
 def refined(snapshot: Snapshot, ids: Sequence[str], chosen: Chosen) -> list[str]:
     """The models that have a chosen value of every variable of which one is chosen."""
-    labels = _differences(snapshot, ids).labels.to_pylist()
+    labels = differing(snapshot, ids).labels.to_pylist()
     return [row["model_id"] for row in labels if all(row.get(name) in values for name, values in chosen.items())]
 
 
@@ -42,7 +42,7 @@ def pills(snapshot: Snapshot, ids: Sequence[str], chosen: Chosen, count: int) ->
     """
     rows = [
         _row(row["variable"], row["members"], row["values"], chosen)
-        for row in _differences(snapshot, ids).variables.to_pylist()
+        for row in differing(snapshot, ids).variables.to_pylist()
         if row["distinct"] <= VALUES
     ]
     if not rows or len(ids) < 3:
@@ -67,7 +67,3 @@ def _row(variable: str, members: Sequence[str], values: Sequence[str], chosen: C
     )
     name, hint = title(members[0]), "; ".join(title(member) for member in members)
     return f'<div class="refine-row"><span data-tip="{esc(hint)}">{esc(name)}</span><div>{buttons}</div></div>'
-
-
-def _differences(snapshot: Snapshot, ids: Sequence[str]) -> compare.Differences:
-    return snapshot.once(("differences", tuple(ids)), lambda: compare.differences(snapshot.views, ids))
