@@ -19,7 +19,7 @@ from dashboards.session import DRAWING, Session
 from dashboards.sharing.comparisons import Comparisons
 from dashboards.sharing.store_list import StoreList
 from dashboards.snapshot import Row, Snapshot
-from dashboards.state import CHOICES, State
+from dashboards.state import CHOICES
 from dashboards.stores import Stores
 from dashboards.theme import ASSETS, CSS, LAYOUT_CSS, bokeh_theme, layout
 from dashboards.user import User
@@ -147,7 +147,8 @@ class Shell:
 
     def _changed(self, *events: param.parameterized.Event) -> None:
         self.address.query = self.session.state.query()
-        self.navigation.content = navigation(self.session.state)
+        if any(event.name == "page" for event in events):
+            self.navigation.content = navigation(self.session.state.page)
         self._tell({event.name for event in events})
 
     def _tell(self, names: set[str]) -> None:
@@ -187,22 +188,22 @@ class Shell:
         self._draw_header()
 
     def _draw_header(self) -> None:
-        self.navigation.content = navigation(self.session.state)
+        self.navigation.content = navigation(self.session.state.page)
         self.status.content = status(self.session.snapshot, self.trouble)
 
 
-def navigation(state: State) -> str:
-    """Links to the pages, which keep all other choices; the current one marked."""
+def navigation(page: str) -> str:
+    """Links to the pages, the current one marked; the browser has them keep all other choices (`data-page`)."""
     ordered = sorted(pages.items(), key=lambda item: item[1].order)
-    links = "".join(_link(state, name, kind) for name, kind in ordered)
-    title = f'<h1 class="unseen">{html.escape(pages[state.page].title)}</h1>' if state.page in pages else ""
+    links = "".join(_link(name, kind, current=name == page) for name, kind in ordered)
+    title = f'<h1 class="unseen">{html.escape(pages[page].title)}</h1>' if page in pages else ""
     return f"{title}<nav aria-label=Pages>{links}</nav>"
 
 
-def _link(state: State, name: str, kind: type[Page]) -> str:
-    current = ' aria-current="page"' if name == state.page else ""
-    address = html.escape(state.query(page=name) or "./")
-    return f'<a href="{address}" data-do="{name}" data-key="nav-{name}"{current}>{html.escape(kind.title)}</a>'
+def _link(name: str, kind: type[Page], *, current: bool) -> str:
+    marked = ' aria-current="page"' if current else ""
+    known = f'data-do="{name}" data-page="{name}" data-key="nav-{name}"'
+    return f'<a href="?page={name}" {known}{marked}>{html.escape(kind.title)}</a>'
 
 
 def welcome(snapshot: Snapshot) -> str:

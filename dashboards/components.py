@@ -31,6 +31,11 @@ def script(*names: str) -> str:
 class Component(JSComponent):  # type: ignore[misc] # Panel ships no types
     """A piece with JavaScript that browsers take as it is. Panel would compile it, for each piece of a page again."""
 
+    @classmethod
+    def _render_esm(cls, *args: object, **kwargs: object) -> str:
+        # Panel would look for files, and take indents away, for each piece again.
+        return str(cls._esm)
+
     def _get_properties(self, doc: Document | None) -> dict[str, Any]:
         # What has the name of a bundle counts as compiled, and is loaded once for all that have the same.
         return {**super()._get_properties(doc), "bundle": type(self).__name__}
@@ -43,6 +48,8 @@ class Html(Component):
     """
 
     content = param.String(doc="HTML.")
+
+    chosen = param.List([], item_type=str, doc="model_id of the rows that are selected: no reason to draw them anew.")
 
     busy = param.Boolean(doc="Whether newer content is being made; shown where that takes a while.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from cc_ray import compare
 from cc_ray.compare.labels import title
@@ -14,6 +15,8 @@ from dashboards.markup import esc
 from dashboards.overview.terms import term
 from dashboards.snapshot import Metric, Row, Snapshot
 
+SUGGESTED: Final = "recommended"
+
 
 def details(snapshot: Snapshot, ids: Sequence[str]) -> str:
     """HTML for a selection.
@@ -23,10 +26,16 @@ def details(snapshot: Snapshot, ids: Sequence[str]) -> str:
         ids: The selected models, all of the snapshot.
     """
     if not ids:
-        return snapshot.once("recommended", lambda: recommended(snapshot))
+        return snapshot.once(SUGGESTED, lambda: recommended(snapshot))
     if len(ids) == 1:
         return card(snapshot, ids[0])
     return differences(snapshot, ids) + findings(snapshot, compare.findings(snapshot.views, ids).to_pylist())
+
+
+def suggested(snapshot: Snapshot) -> str | None:
+    """What `details` shows where nothing is selected, if it was asked before."""
+    found: str | None = snapshot.answered(SUGGESTED)
+    return found
 
 
 def recommended(snapshot: Snapshot) -> str:

@@ -40,12 +40,21 @@ _FOCUS: Final = (
 )
 """A ring around what is in focus by the keyboard, and none by the pointer."""
 
+POINTING: Final = "pointing"
+"""Name of the callback that rings a model in all linked plots; `assets/html.js` calls it with a model_id."""
 _RING: Final = """
-const i = cb_data.index.indices[0]
+const { index, model } = cb_data
+const i = index ? index.indices[0] : places[0][0].data.model_id.indexOf(model)
 for (const [source, ring, x, y] of places) {
-  const at = (name) => i === undefined ? [] : [source.data[name][i]]
-  ring.data = { x: at(x), y: at(y), size: at("size").map((size) => size + reach) }
+  const at = (name) => i in source.data.model_id ? [source.data[name][i]] : []
+  const data = { x: at(x), y: at(y), size: at("size").map((size) => size + reach) }
+  // The pointer moves often, and Python need not know.
+  if (data.x[0] !== ring.data.x[0] || data.y[0] !== ring.data.y[0]) ring.setv({ data }, { sync: false })
 }
+"""
+
+_FOLLOW: Final = """
+for (const other of others) other.setv({ indices: cb_obj.indices }, { sync: false })
 """
 
 _FADE: Final = """
@@ -141,37 +150,42 @@ def render(element: hv.Dimensioned, columns: Mapping[str, Sequence[Any]], said: 
     look: dict[str, Any] = {"fill_color": None, "line_color": ACCENT, "line_width": 2, "level": "overlay"}
     figure.scatter("x", "y", size="size", source=ring, **look)
     handles = next((found for found in _drawn(figure, Scatter) if "sweep" in found.data_source.data), None)
+    for found in _drawn(figure):
+        _slim(found, selects=found is points)
     _equip(figure, points, handles)
     return Plot(figure, points, ring, handles, passing)
 
 
+def _slim(renderer: Any, *, selects: bool) -> None:
+    """Leave out glyphs that are never seen: every one is made anew for each tab, there and here."""
+    renderer.hover_glyph = renderer.muted_glyph = None
+    if not selects:
+        renderer.selection_glyph = renderer.nonselection_glyph = None
+
+
 def link(plots: Sequence[Plot]) -> None:
-    """Select and hover in one plot, see it in all of them; answered by the browser alone."""
+    """Select and hover in one plot, see it in all of them; answered by the browser alone.
+
+    The first one's selection is that of all: it alone is told to Python, and alone is set there once they are shown.
+    """
+    pointing = CustomJS(args={"places": [plot.place for plot in plots], "reach": RING_PX}, code=_RING, name=POINTING)
+    selected = plots[0].source.selected
+    others = [plot.source.selected for plot in plots[1:]]
+    follow = CustomJS(args={"others": others}, code=_FOLLOW)
+    selected.js_on_change("indices", follow)
+    for other in others:
+        other.js_link("indices", selected, "indices")
+        other.indices = list(selected.indices)
     for plot in plots:
-        edges = [found for found in _drawn(plot.figure, Segment) if "faded" in found.data_source.data]
-        args = {"edges": edges, "selected": plot.source.selected, "passing": plot.passing}
-        fade = CustomJS(args=args, code=_FADE)
-        plot.passing.js_on_change("booleans", fade)
-        plot.source.selected.js_on_change("indices", fade)
-        plot.source.js_on_change("data", fade)
-        plot.figure.js_on_change("inner_width", fade)
-        for other in plots:
-            if other is not plot:
-                plot.source.selected.js_link("indices", other.source.selected, "indices")
         hover = next(tool for tool in plot.figure.tools if isinstance(tool, HoverTool))
-        hover.callback = CustomJS(args={"places": [other.place for other in plots], "reach": RING_PX}, code=_RING)
-
-
-def ring(plot: Plot, model_id: str) -> None:
-    """Put the hover ring around a model's point; around none for an unknown one."""
-    data = plot.source.data
-    places = [place for place, id in enumerate(data["model_id"]) if id == model_id]
-    x, y = (data[name] for name in plot.axes)
-    plot.ring.data = {
-        "x": [x[place] for place in places],
-        "y": [y[place] for place in places],
-        "size": [data["size"][place] + RING_PX for place in places],
-    }
+        hover.callback = pointing
+        edges = [found for found in _drawn(plot.figure, Segment) if "faded" in found.data_source.data]
+        if edges:
+            fade = CustomJS(args={"edges": edges, "selected": selected, "passing": plot.passing}, code=_FADE)
+            plot.passing.js_on_change("booleans", fade)
+            selected.js_on_change("indices", fade)
+            plot.source.js_on_change("data", fade)
+            plot.figure.js_on_change("inner_width", fade)
 
 
 def renew(old: Plot, new: Plot, *, keep_view: bool) -> None:

@@ -1,10 +1,12 @@
 // What every part made of markup can do, by the attributes of what is in it:
 // data-do       reports a click, a key or a choice to Python, with all data-attributes
-// data-point    reports what the pointer is on
+// data-point    is a model that is ringed in all plots of the page while the pointer is on it
 // data-of       is lit, in every part of the page, while the pointer is on anything of the same name
 // data-live     is a field that reports while one types; what is typed stays when the part is drawn anew
 // data-tip      is explained beside it while it is pointed at or focused (keys.js)
 // data-brush    is an axis from data-low to data-high, on which an interval is dragged or chosen with the arrow keys
+// data-page     is a link to another page, which keeps what else the address says
+// data-model    of a row with aria-selected that selects: it is marked while Python counts the model among the chosen
 // data-follow   is scrolled to its end whenever it is drawn anew, unless one has scrolled up
 // data-zoom     shows what it stands in large, or small again
 // data-cells    is a table through whose parts with a tabindex the arrow keys lead
@@ -19,6 +21,8 @@ function mark(target, adds) {
   for (const marked of before) marked.setAttribute(name, "false")
   target.setAttribute(name, "true")
 }
+
+const SIGN_MS = 250
 
 class Brush {
   constructor(axis, report) {
@@ -76,17 +80,27 @@ class Brush {
   }
 }
 
-export function render({ model, el }) {
+export function render({ model, view, el }) {
   const root = dressed(el)
   const body = document.createElement("div")
   body.className = "content"
+  // Noted as it happens: to ask for it lays out the whole page.
+  const scrolled = new Map()
+  body.addEventListener("scroll", ({ target }) => {
+    if (target.dataset.scroll) scrolled.set(target.dataset.scroll, [target.scrollLeft, target.scrollTop])
+  }, true)
+  const choose = () => {
+    if (!model.chosen) return
+    const ids = new Set(model.chosen)
+    for (const row of body.querySelectorAll("tr[data-do=select][aria-selected]")) {
+      row.setAttribute("aria-selected", ids.has(row.dataset.model))
+    }
+  }
   const draw = () => {
     const focused = root.activeElement?.dataset?.key
     const live = root.activeElement?.matches("[data-live]") ? root.activeElement : null
     const typed = live && [live.value, live.selectionStart, live.selectionEnd]
     const open = new Set([...body.querySelectorAll("details[open]")].map((d) => d.dataset.key))
-    const places = new Map([...body.querySelectorAll("[data-scroll]")].map((s) => [s.dataset.scroll, s]))
-    const kept = [...places].map(([key, s]) => [key, s.scrollLeft, s.scrollTop])
     const log = body.querySelector("[data-follow]")
     const follows = !log || log.scrollTop + log.clientHeight >= log.scrollHeight - 4
     const read = log?.scrollTop ?? 0
@@ -95,7 +109,8 @@ export function render({ model, el }) {
     if (grown) requestAnimationFrame(() => { grown.scrollTop = follows ? grown.scrollHeight : read })
     for (const d of body.querySelectorAll("details")) if (open.has(d.dataset.key)) d.open = true
     for (const told of body.querySelectorAll("[data-tip]:is([tabindex='0'], button, a, select, input)")) describe(told)
-    for (const [key, left, top] of kept) body.querySelector(`[data-scroll="${key}"]`)?.scrollTo(left, top)
+    choose()
+    for (const [key, [left, top]] of scrolled) body.querySelector(`[data-scroll="${key}"]`)?.scrollTo(left, top)
     const again = focused ? body.querySelector(`[data-key="${CSS.escape(focused)}"]`) : null
     again?.focus()
     if (!typed || !again?.matches("[data-live]")) return
@@ -150,24 +165,39 @@ export function render({ model, el }) {
     const at = event.target.closest?.("[data-point]")?.dataset.point ?? ""
     if (at === pointed) return
     pointed = at
-    model.send_msg({ do: "point", model: at })
+    view.model.document?.get_model_by_name("pointing")?.execute(null, { model: at })
   }
   document.addEventListener("cc-ray-point", ({ detail }) => {
     for (const lit of body.querySelectorAll(".lit")) if (lit.dataset.of !== detail) lit.classList.remove("lit")
     if (detail) for (const same of body.querySelectorAll(`[data-of="${CSS.escape(detail)}"]`)) same.classList.add("lit")
   })
   body.addEventListener("mouseover", point)
+  // Written when somebody is about to follow it: the address changes more often.
+  const lead_on = ({ target }) => {
+    const link = target.closest?.("a[data-page]")
+    if (!link) return
+    const query = new URLSearchParams(location.search)
+    query.set("page", link.dataset.page)
+    link.search = query
+  }
+  for (const near of ["mouseover", "focusin"]) body.addEventListener(near, lead_on)
   body.addEventListener("mouseleave", () => point({ target: body }))
   const hide = tips(body, root)
   walk(body, send)
-  // Both signs come late, by theme.css: quick answers show nothing of them.
+  // Both signs come late, the second by theme.css: quick answers show nothing of them, and touch nothing.
   const sign = make("div", { class: "waiting", role: "status" }, "computing …")
   const stop = press("Cancel", () => model.send_msg({ do: "cancel-work" }), { "data-key": "cancel-work" })
+  let late_sign = 0
   const wait = () => {
-    body.classList.toggle("busy", model.busy)
+    if (body.classList.contains("busy") !== model.busy) body.classList.toggle("busy", model.busy)
+    clearTimeout(late_sign)
+    if (model.busy && !sign.isConnected) late_sign = setTimeout(signal, SIGN_MS)
+    else if (model.busy) signal()
+    else if (sign.isConnected) sign.remove()
+  }
+  const signal = () => {
     sign.replaceChildren("computing …", ...(model.stoppable ? [stop] : []))
-    if (!model.busy) sign.remove()
-    else if (!sign.isConnected) root.append(sign)
+    if (!sign.isConnected) root.append(sign)
   }
   // What is pressed stays where it is until it is let go: drawn anew meanwhile, it would not be clicked.
   let pressed = false, late = false
@@ -182,6 +212,7 @@ export function render({ model, el }) {
   body.addEventListener("pointerdown", () => { pressed = true })
   for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => pressed && release(), true)
   model.on("content", redraw)
+  model.on("chosen", choose)
   model.on("busy", wait)
   model.on("stoppable", wait)
   // A text that Python sends as a file.

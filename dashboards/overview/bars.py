@@ -10,7 +10,7 @@ from dashboards import markup
 from dashboards.legend import legend
 from dashboards.markup import esc
 from dashboards.overview.encoding import NONE, Encoding
-from dashboards.overview.filter_pane import said
+from dashboards.overview.filter_pane import NONE_PASSES, said
 from dashboards.overview.filters import Filters
 from dashboards.overview.map_choice import folded, folds, sweeps_of
 from dashboards.overview.terms import term
@@ -59,7 +59,7 @@ def controls(snapshot: Snapshot, state: State, encoding: Encoding, filters: Filt
         f' aria-label="Search models" data-tip="{SEARCH}" placeholder="Search recipes, e.g. sparsity=0.5"'
         f' value="{esc(state.search)}">'
     )
-    passed = f'<span class="passed">{said(snapshot, filters, kept)}</span>' if filters.active else ""
+    passed = f'<span class="passed"{_in_full(kept)}>{said(snapshot, filters, kept)}</span>' if filters.active else ""
     clear = markup.button("clear-filters", "Clear filters") if filters.active else ""
     return (
         f'<div class="bar"><span class="field"><span>{term("Map", "map")}</span>{arranged}</span>'
@@ -69,6 +69,11 @@ def controls(snapshot: Snapshot, state: State, encoding: Encoding, filters: Filt
         + legend(snapshot, encoding.size, "size")
         + f'<span class="actions">{passed}{clear}{search}</span></div>'
     )
+
+
+def _in_full(kept: Sequence[str]) -> str:
+    """The bar may have no room for all that it says where no model passes."""
+    return "" if kept else markup.tip(NONE_PASSES)
 
 
 def _metric(name: str, label: str, choices: Mapping[str, str], chosen: str, snapshot: Snapshot) -> str:

@@ -13,6 +13,7 @@ from dashboards.overview.filters import OPEN, Filters, Interval
 from dashboards.snapshot import Metric, Row, Snapshot
 
 HEIGHT: Final = 44
+NONE_PASSES: Final = "Widen an interval, or take a filter away."
 MEANING: Final = (
     "Drag over a histogram to keep the models in that interval, both ends included; Escape or a click opens it again. "
     "A model passes when it lies in every interval; one that lacks the metric does not."
@@ -43,7 +44,7 @@ def filter_pane(snapshot: Snapshot, filters: Filters, kept: Sequence[str]) -> st
 def said(snapshot: Snapshot, filters: Filters, kept: Sequence[str]) -> str:
     """How many models pass."""
     if not kept and filters.active:
-        return '<b class="bad">No model passes:</b> widen an interval, or take a filter away.'
+        return f'<b class="bad">No model passes:</b> {NONE_PASSES[0].lower()}{NONE_PASSES[1:]}'
     return f"<b>{len(kept):,}</b> of {len(snapshot.models):,} models pass"
 
 

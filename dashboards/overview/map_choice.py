@@ -33,6 +33,11 @@ def sweeps(snapshot: Snapshot) -> list[str]:
     return snapshot.once("sweeps", lambda: list(dict.fromkeys(compare.sweeps(snapshot.views)["sweep"].to_pylist())))
 
 
+def known(snapshot: Snapshot) -> bool:
+    """Whether `sweeps` answers at once."""
+    return snapshot.answered("sweeps") is not None
+
+
 def sweeps_of(snapshot: Snapshot, ids: Iterable[str]) -> frozenset[str]:
     """The sweeps that models are in, of those that `sweeps` found already."""
     of_model = snapshot.once("sweep of model", lambda: _sweep_of_model(snapshot))

@@ -40,10 +40,8 @@ def ordered(snapshot: Snapshot, ids: Sequence[str], order: str) -> list[str]:
     return sorted(there, key=values.__getitem__, reverse=down) + [id for id in ids if not _known(values[id])]
 
 
-def model_table(
-    snapshot: Snapshot, ids: Sequence[str], names: Sequence[str], order: str, offset: int, selected: Collection[str]
-) -> str:
-    """HTML of one page.
+def model_table(snapshot: Snapshot, ids: Sequence[str], names: Sequence[str], order: str, offset: int) -> str:
+    """HTML of one page; which of its rows are selected, `Html.chosen` says.
 
     Args:
         snapshot: Of the store.
@@ -51,14 +49,13 @@ def model_table(
         names: Metrics that have a column.
         order: What the models are in order of.
         offset: Place of the first model shown.
-        selected: The selected models.
     """
     metrics = [snapshot.metrics[name] for name in names]
     shown = ids[offset : offset + PAGE]
     heads = _head(NAME, "Model", "What was done to the base model, step by step", order, "") + "".join(
         _head(metric.metric, metric.label, metric.meaning, order, "number") for metric in metrics
     )
-    rows = "".join(_row(snapshot, id, metrics, id in selected) for id in shown)
+    rows = "".join(_row(snapshot, id, metrics) for id in shown)
     return (
         f'<div class="bar table-bar">{_pager(len(ids), offset)}{_all(len(ids))}{_choice(snapshot, names)}</div>'
         f'<div class="wide" data-scroll="models"><table class="rows models"><thead><tr>{heads}</tr></thead>'
@@ -78,12 +75,12 @@ def _head(name: str, label: str, meaning: str, order: str, kind: str) -> str:
     )
 
 
-def _row(snapshot: Snapshot, id: str, metrics: Sequence[Metric], selected: bool) -> str:
+def _row(snapshot: Snapshot, id: str, metrics: Sequence[Metric]) -> str:
     row = snapshot.models[id]
     cells = "".join(f'<td class="number">{markup.value(row, metric)}</td>' for metric in metrics)
     return (
         f'<tr data-do="select" data-model="{id}" data-point="{id}" data-key="table-{id}" tabindex="0"'
-        f' aria-selected="{str(selected).lower()}"><td>{_name(snapshot, id)}</td>{cells}</tr>'
+        f' aria-selected="false"><td>{_name(snapshot, id)}</td>{cells}</tr>'
     )
 
 

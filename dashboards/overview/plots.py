@@ -23,6 +23,8 @@ from dashboards.theme import layout
 from dashboards.trade_offs import front_columns, trade_off
 
 Made = TypeVar("Made")
+Front = list[dict[str, list[Any]]]
+"""Columns of the front's parts, as `trade_offs.front_columns` gives them."""
 
 ONE_METRIC: Final = '<p class="empty">Both plots need two metrics that these models have; the tab Table shows all.</p>'
 
@@ -112,20 +114,34 @@ class Plots:
         self._making = False
         """Whether plots, not only a front, are being made."""
 
-    def draw(self, wanted: Drawn) -> None:
-        """Make the plots apart, of which the page shows the newest."""
+    def draw(self, wanted: Drawn, front: Front | None = None) -> None:
+        """Make the plots apart, of which the page shows the newest.
+
+        Args:
+            wanted: What they depend on.
+            front: That of the models that pass, where it is known already.
+        """
         if not wanted.possible:
             for stage in (self.map_stage, self.scatter_stage):
                 stage[:] = [Html(ONE_METRIC)]
             return
         # A front alone is quick, but must not overtake plots that are still being made.
-        only_front = self._asked is not None and not self._making and self._asked.differs_in_front(wanted)
+        only_front = self.front(wanted) is not None
         self._asked, self._making = wanted, not only_front
+        if only_front and front is not None:
+            self.session.cancel("overview-plots")
+            self._waiting(False)
+            self._show_front(wanted, front)
+            return
         self._waiting(True)
         if only_front:
             self._make(partial(_front, wanted), partial(self._show_front, wanted))
         else:
             self._make(partial(pair, wanted), partial(self._show, wanted))
+
+    def front(self, wanted: Drawn) -> Callable[[Drawn], Front] | None:
+        """What finds the front, where nothing else is to be drawn anew; takes its time."""
+        return _front if self._asked and not self._making and self._asked.differs_in_front(wanted) else None
 
     def _make(self, work: Callable[[], Made], show: Callable[[Made], None]) -> None:
         def take(made: Made) -> None:
@@ -154,15 +170,9 @@ class Plots:
             chosen = set(self.session.state.selection)
             ids = self._pair[0].source.data["model_id"]
             places = [place for place, id in enumerate(ids) if id in chosen]
-            for plot in self._pair:
-                if plot.source.selected.indices != places:
-                    plot.source.selected.indices = places
+            if self._pair[0].source.selected.indices != places:
+                self._pair[0].source.selected.indices = places
             self._marking = False
-
-    def point(self, model_id: str) -> None:
-        """Ring a model in both plots, as if the pointer were on it; "" rings none."""
-        for plot in self._pair or ():
-            figures.ring(plot, model_id)
 
     def _show(self, wanted: Drawn, fresh: tuple[figures.Plot, figures.Plot]) -> None:
         before = self._drawn
@@ -174,19 +184,19 @@ class Plots:
             self._fade()
         self._drawn, self._making = wanted, False
 
-    def _show_front(self, wanted: Drawn, columns: list[dict[str, list[Any]]]) -> None:
+    def _show_front(self, wanted: Drawn, columns: Front) -> None:
         if self._pair is not None:
             figures.renew_first(self._pair[1], columns)
         self._drawn = wanted
 
     def _replace(self, wanted: Drawn, fresh: tuple[figures.Plot, figures.Plot]) -> None:
-        figures.link(fresh)
         figures.on_selection(fresh[0], self._selected)
         figures.on_handle(fresh[0], self._turn)
         self._pair = fresh
         self._limits = Limits(fresh[1], _axes(wanted), self._limited)
         # Marked before they are in the page: changes to what the browser does not know yet could overtake it.
         self._fade()
+        figures.link(fresh)
         for stage, plot in zip((self.map_stage, self.scatter_stage), fresh, strict=True):
             stage[:] = [figures.fill(plot.figure)]
 
@@ -215,7 +225,7 @@ def _axes(wanted: Drawn) -> tuple[Metric, Metric]:
     return metrics[wanted.encoding.x], metrics[wanted.encoding.y]
 
 
-def _front(wanted: Drawn) -> list[dict[str, list[Any]]]:
+def _front(wanted: Drawn) -> Front:
     encoding = wanted.encoding
     return front_columns(wanted.snapshot.views, encoding.x, encoding.y, ids=wanted.kept, groups=wanted.groups)
 

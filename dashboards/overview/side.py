@@ -9,7 +9,7 @@ from typing import Final
 from dashboards import markup
 from dashboards.branching.pane import Branching
 from dashboards.components import Html, Message
-from dashboards.details import details
+from dashboards.details import details, suggested
 from dashboards.overview import shown
 from dashboards.overview.filter_pane import filter_pane
 from dashboards.overview.filters import Filters
@@ -36,7 +36,7 @@ OFFER: Final = (
 ASKED: Final = {
     "details": frozenset({"side", "snapshot", "selection"}),
     "filter": frozenset({"side", "snapshot", "filters", "search"}),
-    "table": frozenset({"side", "snapshot", "filters", "search", "selection", "columns", "order"}),
+    "table": frozenset({"side", "snapshot", "filters", "search", "columns", "order"}),
     "insights": frozenset({"side", "snapshot"}),
     "compress": frozenset({"side", "selection"}),
 }
@@ -62,8 +62,21 @@ class Side:
         self.refined: Chosen = {}
         self.branching = Branching(session, self._take_form)
 
-    def update(self, changed: frozenset[str], filters: Filters, kept: list[str]) -> None:
-        """Show what changed, if the tab in front shows it."""
+    def asks(self, changed: frozenset[str]) -> Callable[[Filters, list[str]], str] | None:
+        """What makes the tab in front of the models that pass, where a change concerns it and it shows them."""
+        makes = self._of_passing(0).get(self.session.state.side)
+        return makes if changed & ASKED[self.session.state.side] else None
+
+    def _of_passing(self, offset: int) -> dict[str, Callable[[Filters, list[str]], str]]:
+        """What makes the tabs that show the models that pass."""
+        snapshot = self.session.snapshot
+        return {
+            "filter": partial(filter_pane, snapshot),
+            "table": lambda filters, kept: _table(self.session, kept, offset),
+        }
+
+    def update(self, changed: frozenset[str], filters: Filters, kept: list[str], content: str | None = None) -> None:
+        """Show what changed, if the tab in front shows it; its content where it was made already."""
         self.filters, self.kept = filters, kept
         tab = self.session.state.side
         if changed & {"side", "filters", "search", "selection", "snapshot"}:
@@ -72,8 +85,10 @@ class Side:
             self.offset = 0
         if "selection" in changed:
             self.refined = {}
+        if tab == "table" and changed & {"side", "selection", "snapshot"}:
+            self.body.chosen = [row["model_id"] for row in self.session.selected]
         if changed & ASKED[tab]:
-            self._ask()
+            self._ask(content)
 
     def turn(self, offset: int) -> None:
         """Show another page of the table."""
@@ -106,7 +121,7 @@ class Side:
             **({"compress": "Compress"} if self.session.operator else {}),
         }
 
-    def _ask(self) -> None:
+    def _ask(self, content: str | None = None) -> None:
         if self.session.state.side == "compress":
             # What other tabs asked for must not come over it.
             self.body.busy = False
@@ -115,15 +130,21 @@ class Side:
         state, chosen = self.session.state, [row["model_id"] for row in self.session.selected]
         tables = shown.side(self.session.snapshot, state, self.filters, chosen)
         self.menu.show(tables, picture=state.side == "filter" or (state.side == "details" and len(chosen) > 1))
+        if content is None and state.side == "details" and not chosen:
+            content = suggested(self.session.snapshot)
+        if content is not None:
+            # What was asked before must not come over it.
+            self.session.cancel("overview-side")
+            self.body.busy = self.body.stoppable = False
+            self._take(content)
+            return
         Question(self.session, "overview-side", self.body, self._work(), self._take).ask()
 
     def _work(self) -> Callable[[], str]:
         snapshot, state = self.session.snapshot, self.session.state
         chosen = [row["model_id"] for row in self.session.selected]
-        if state.side == "filter":
-            return partial(filter_pane, snapshot, self.filters, self.kept)
-        if state.side == "table":
-            return partial(_table, self.session, self.kept, self.offset, frozenset(chosen))
+        if makes := self._of_passing(self.offset).get(state.side):
+            return partial(makes, self.filters, self.kept)
         if state.side == "insights":
             return partial(insights_pane, snapshot)
         offer = OFFER if self.session.operator and chosen else ""
@@ -147,7 +168,7 @@ def _details(snapshot: Snapshot, ids: Sequence[str], chosen: Chosen, offer: str)
     return above + details(snapshot, compared)
 
 
-def _table(session: Session, kept: Sequence[str], offset: int, chosen: frozenset[str]) -> str:
+def _table(session: Session, kept: Sequence[str], offset: int) -> str:
     snapshot, state = session.snapshot, session.state
     ids = ordered(snapshot, kept, state.order)
-    return model_table(snapshot, ids, columns(snapshot, state.columns), state.order, offset, chosen)
+    return model_table(snapshot, ids, columns(snapshot, state.columns), state.order, offset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -14,7 +15,7 @@ from dashboards.details import details
 from dashboards.overview import bars, map_choice, shown
 from dashboards.overview.encoding import Encoding
 from dashboards.overview.filters import OPEN, Filters, Interval, passing
-from dashboards.overview.plots import Drawn, Plots, prepare
+from dashboards.overview.plots import Drawn, Front, Plots, prepare
 from dashboards.overview.side import Side
 from dashboards.overview.trade_offs_card import TradeOffs
 from dashboards.page import Page, page
@@ -23,6 +24,7 @@ from dashboards.sharing.menu import Menu
 from dashboards.snapshot import Snapshot
 from dashboards.state import State
 from dashboards.theme import layout
+from dashboards.waiting import Question
 
 PLOTTED: Final = frozenset(
     {
@@ -52,6 +54,15 @@ RELATIVES: Final = {
 }
 
 
+@dataclass(frozen=True)
+class Passing:
+    """The models that pass, and what is shown of them, as far as it was asked for."""
+
+    kept: list[str]
+    front: Front | None = None
+    side: str | None = None
+
+
 @page("overview")
 class Overview(Page):
     """What there is, what is worth a look, and how it differs."""
@@ -63,7 +74,7 @@ class Overview(Page):
         super().__init__(session)
         self.kept: list[str] = list(session.snapshot.models)
         self.controls = Html(on=self._do, css_classes=["controls"])
-        self.actions = Html(on=self._do, css_classes=["card-head"])
+        self.actions = Html(on=self._do, css_classes=["card-head", "map-head"])
         self.menu = Menu(session, picture=True)
         self.plots = Plots(session, self._selected, self._limit, self._turn, self._wait)
         self.trade_offs = TradeOffs(session, self._do, self.plots.scatter_stage)
@@ -73,6 +84,7 @@ class Overview(Page):
     def prepare(cls, snapshot: Snapshot) -> None:
         """Draw the plots that every tab begins with, and find what it recommends."""
         if snapshot.models:
+            map_choice.sweeps(snapshot)
             prepare(_drawn(snapshot, State(), list(snapshot.models), filtered=False))
             details(snapshot, [])
 
@@ -90,12 +102,34 @@ class Overview(Page):
 
     def update(self, changed: frozenset[str]) -> None:
         """Draw what the change touches: a selection is marked at once, plots are made apart."""
-        if changed & {"filters", "search", "snapshot"}:
-            # What passes comes first: all else shows it.
-            work = partial(_passing, self.session.snapshot, self.filters)
-            self.session.apart("overview-passing", work, partial(self._pass, changed))
-        else:
+        if not changed & {"filters", "search", "snapshot"}:
             self._show(changed)
+        elif self._all_pass():
+            self.session.cancel("overview-passing")
+            self._pass(changed, Passing(list(self.session.snapshot.models)))
+        else:
+            # What passes comes first: all else shows it. What follows from it alone comes with it, as one answer.
+            show = partial(self._pass, changed)
+            Question(self.session, "overview-passing", self.actions, self._asked(changed), show).ask()
+
+    def _all_pass(self) -> bool:
+        """Whether it is known what passes, and what else the plots wait for, without asking."""
+        return not self.filters.active and map_choice.known(self.session.snapshot)
+
+    def _asked(self, changed: frozenset[str]) -> Callable[[], Passing]:
+        """What finds the models that pass, the front of them, and what the tab beside the plots shows of them."""
+        snapshot, filters, draw = self.session.snapshot, self.filters, self._drawn
+        front, side = self.plots.front(draw([])), self.side.asks(changed)
+
+        def work() -> Passing:
+            kept = _passing(snapshot, filters)
+            return Passing(
+                kept,
+                front(draw(kept)) if front else None,
+                side(filters, kept) if side else None,
+            )
+
+        return work
 
     @property
     def filters(self) -> Filters:
@@ -108,19 +142,19 @@ class Overview(Page):
         """The metrics on the plots."""
         return Encoding.of(self.session.snapshot, self.session.state)
 
-    def _pass(self, changed: frozenset[str], kept: list[str]) -> None:
-        self.kept = kept
+    def _pass(self, changed: frozenset[str], found: Passing) -> None:
+        self.kept = found.kept
         if self.filters.active:
-            among = set(kept)
+            among = set(found.kept)
             # Whoever watches the state draws the selection anew.
             self.session.state.selection = [id for id in self.session.state.selection if id in among]
-        self.plots.filter(self.filters, set(kept))
-        self._show(changed)
+        self.plots.filter(self.filters, set(found.kept))
+        self._show(changed, found)
 
-    def _show(self, changed: frozenset[str]) -> None:
+    def _show(self, changed: frozenset[str], found: Passing | None = None) -> None:
         state, snapshot = self.session.state, self.session.snapshot
         if changed & PLOTTED:
-            self.plots.draw(self._drawn())
+            self.plots.draw(self._drawn(self.kept), found.front if found else None)
             self.menu.show(shown.model_map())
         if changed & {"selection", "snapshot"}:
             self.plots.mark()
@@ -129,10 +163,10 @@ class Overview(Page):
         if changed & PLOTTED:
             self.controls.content = bars.controls(snapshot, state, self.encoding, self.filters, self.kept)
         self.trade_offs.update(changed, self.encoding, self.filters, self.kept)
-        self.side.update(changed, self.filters, self.kept)
+        self.side.update(changed, self.filters, self.kept, found.side if found else None)
 
-    def _drawn(self) -> Drawn:
-        return _drawn(self.session.snapshot, self.session.state, self.kept, self.filters.active)
+    def _drawn(self, kept: list[str]) -> Drawn:
+        return _drawn(self.session.snapshot, self.session.state, kept, self.filters.active)
 
     def _wait(self, busy: bool) -> None:
         """Tell that plots are being made."""
@@ -158,7 +192,6 @@ class Overview(Page):
             "select": lambda m: self.session.select([m["model"]], add=m["add"]),
             "select-kept": lambda m: self.session.select(self.kept),
             "select-all": lambda m: self.session.select(m["models"].split()),
-            "point": lambda m: self.plots.point(m["model"]),
             "turn-sweeps": lambda m: self._turn_selected(),
             "clear": lambda m: self.session.select([]),
             "insight": lambda m: self.session.select([m["model"]], add=m["add"]),

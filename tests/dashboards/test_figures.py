@@ -50,26 +50,19 @@ def test_another_arrangement_is_shown_whole(snapshot: Snapshot) -> None:
     assert shown.figure.xaxis[0].major_label_overrides == fresh.figure.xaxis[0].major_label_overrides
 
 
-def test_pointing_rings_a_model_and_nothing_else(snapshot: Snapshot) -> None:
-    found, id = plot(snapshot), list(snapshot.models)[4]
-
-    figures.ring(found, id)
-    ringed = dict(found.ring.data)
-    figures.ring(found, "")
-
-    assert (ringed["x"], ringed["y"]) == ([found.source.data["column"][4]], [found.source.data["row"][4]])
-    assert found.ring.data["x"] == []
-
-
-def test_every_plot_tells_every_other_of_its_selection(snapshot: Snapshot) -> None:
+def test_plots_share_a_selection_and_a_ring_around_what_is_pointed_at(snapshot: Snapshot) -> None:
     columns = {"model_id": list(snapshot.models), "tooltip": [""] * len(snapshot.models)}
     scatter = figures.render(trade_off(snapshot.views, "size_bytes", "accuracy"), columns)
     plots = [plot(snapshot), scatter]
+    plots[0].source.selected.indices = [2, 3]
 
     figures.link(plots)
 
+    assert scatter.source.selected.indices == [2, 3]
     for found in plots:
         assert "change:indices" in found.source.selected.js_property_callbacks
+    pointing = {tool.callback for found in plots for tool in found.figure.tools if getattr(tool, "callback", None)}
+    assert [callback.name for callback in pointing] == [figures.POINTING]
 
 
 @pytest.mark.parametrize(("x", "y"), [("size_bytes", "accuracy"), ("accuracy", "size_bytes"), ("sparsity", "accuracy")])

@@ -3,7 +3,7 @@
 import http.client
 import re
 import time
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pyarrow as pa
 import pytest
@@ -52,6 +52,10 @@ def test_the_address_keeps_the_selection_over_reload_and_pages(screen: Screen) -
     expect(screen.page.locator(".summary-card tbody tr")).not_to_have_count(0)
     expect(screen.page.locator(".map-card")).to_be_hidden()
     assert screen.addressed() == chosen
+    link = screen.page.get_by_role("link", name="Layers")
+    link.hover()
+    href = link.get_attribute("href") or ""
+    assert parse_qs(urlsplit(href).query) == {"selection": [",".join(chosen)], "page": ["layers"]}
     screen.page.go_back()
 
     expect(screen.page.locator(".map-card")).to_be_visible()
