@@ -131,6 +131,15 @@ class Session:
 
         self._start(run())
 
+    def once_drawn(self, work: Callable[[], None]) -> None:
+        """Have work that nobody waits for done by the thread that draws, once the browser has drawn the page."""
+
+        async def later() -> None:
+            await self.ready.wait()
+            await asyncio.get_running_loop().run_in_executor(DRAWING, work)
+
+        self._start(later())
+
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)

@@ -199,6 +199,7 @@ class Plots:
         figures.link(fresh)
         for stage, plot in zip((self.map_stage, self.scatter_stage), fresh, strict=True):
             stage[:] = [figures.fill(plot.figure)]
+        self.session.once_drawn(partial(restock, wanted))
 
     def _turn(self, sweep: str) -> None:
         self._turning = self._pair is not None and bool(self._pair[0].source.selected.indices)
@@ -232,16 +233,27 @@ def _front(wanted: Drawn) -> Front:
 
 def pair(wanted: Drawn) -> tuple[figures.Plot, figures.Plot]:
     """The Model Map and the scatterplot, not linked yet: copies, where they were prepared."""
+    prepared = casts(wanted)
+    return (prepared[0].copy(), prepared[1].copy()) if prepared else (map_of(wanted), scatter_of(wanted))
+
+
+def casts(wanted: Drawn) -> tuple[Cast, Cast] | None:
+    """What copies are made from; None where nothing was prepared."""
     prepared: tuple[Cast, Cast] | None = wanted.snapshot.answered(wanted.choices)
-    if prepared is None:
-        return map_of(wanted), scatter_of(wanted)
-    return prepared[0].copy(), prepared[1].copy()
+    return prepared
+
+
+def restock(wanted: Drawn) -> None:
+    """Have copies at hand for the next tab."""
+    for cast in casts(wanted) or ():
+        cast.restock()
 
 
 def prepare(wanted: Drawn) -> None:
     """Have plots at hand before tabs ask for them."""
     if wanted.possible:
         wanted.snapshot.once(wanted.choices, lambda: (Cast(map_of(wanted)), Cast(scatter_of(wanted))))
+        restock(wanted)
 
 
 def map_of(wanted: Drawn) -> figures.Plot:

@@ -55,3 +55,14 @@ def test_copies_share_no_model(snapshot: Snapshot) -> None:
     assert not ids(one) & ids(two)
     assert list(two.source.data["size"]) != [1.0] * len(snapshot.models)
     assert json.loads(serialize_json(document.to_json(deferred=False)))["roots"]
+
+
+def test_a_copy_in_stock_is_given_out_once(snapshot: Snapshot) -> None:
+    cast = Cast(plot(snapshot))
+
+    cast.restock()
+    cast.restock()
+    one, two = cast.copy(), cast.copy()
+
+    assert kinds(one) == kinds(two)
+    assert not ids(one) & ids(two)
