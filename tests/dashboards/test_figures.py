@@ -2,6 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bokeh.models import HoverTool
 
 from dashboards import figures
 from dashboards.figures import Plot
@@ -61,8 +62,8 @@ def test_plots_share_a_selection_and_a_ring_around_what_is_pointed_at(snapshot: 
     assert scatter.source.selected.indices == [2, 3]
     for found in plots:
         assert "change:indices" in found.source.selected.js_property_callbacks
-    pointing = {tool.callback for found in plots for tool in found.figure.tools if getattr(tool, "callback", None)}
-    assert [callback.name for callback in pointing] == [figures.POINTING]
+    pointing = {tool.callback for found in plots for tool in found.figure.tools if isinstance(tool, HoverTool)}
+    assert [callback.name for callback in pointing if callback] == [figures.POINTING]
 
 
 @pytest.mark.parametrize(("x", "y"), [("size_bytes", "accuracy"), ("accuracy", "size_bytes"), ("sparsity", "accuracy")])
