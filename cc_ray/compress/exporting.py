@@ -4,6 +4,7 @@
 |---|---|---|
 | `onnx` | a whole pass, from a batch of instances to the outputs that the task reads | onnxruntime and others |
 | `torch_export` | the same as a `torch.export` program | torch, without the model's code |
+| `executorch` | a pass of one instance | ExecuTorch: phones, microcontrollers |
 | `safetensors` | every tensor at full length, and how the architecture was changed | the model's own code |
 """
 
@@ -24,6 +25,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from cc_ray.compress.base import Finding
 from cc_ray.compress.export_onnx import INSTANCES, Answering, compared, free_batch, onnx_program
+from cc_ray.compress.on_device import OnDevice, on_device
 from cc_ray.errors import CcRayError, NotApplicableError
 from cc_ray.store.artifacts import is_grid, is_quantized
 from cc_ray.store.exported import Exported, Program
@@ -114,6 +116,21 @@ def _read_torch_export(task: Task, base: str, path: Path) -> nn.Module:
     return _TorchProgram(path)
 
 
+def _write_executorch(task: Task, model: nn.Module, path: Path, inputs: Tensor) -> None:
+    _not_exported(model, "executorch")
+    try:
+        path.write_bytes(on_device(Answering(task, copy.deepcopy(model)).eval(), inputs))
+    except CcRayError:
+        raise
+    except Exception as error:  # the exporter raises whatever its parts do
+        said = " ".join(str(error).split())[:300]
+        raise NotApplicableError(NAME, f"ExecuTorch refuses it ({type(error).__name__}: {said}).") from error
+
+
+def _read_executorch(task: Task, base: str, path: Path) -> nn.Module:
+    return OnDevice(path)
+
+
 def _write_safetensors(task: Task, model: nn.Module, path: Path, inputs: Tensor) -> None:
     _not_exported(model, "safetensors")
     tensors, tied = dict[str, Tensor](), dict[str, str]()
@@ -162,6 +179,7 @@ Read = Callable[[Task, str, Path], nn.Module]
 FORMATS: Final[dict[str, tuple[Write, Read]]] = {
     "onnx": (_write_onnx, _read_onnx),
     "torch_export": (_write_torch_export, _read_torch_export),
+    "executorch": (_write_executorch, _read_executorch),
     "safetensors": (_write_safetensors, _read_safetensors),
 }
 """How a file is written and read back, by name of the format."""

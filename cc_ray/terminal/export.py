@@ -22,6 +22,7 @@ class FileFormat(StrEnum):
 
     onnx = "onnx"
     torch_export = "torch_export"
+    executorch = "executorch"
     safetensors = "safetensors"
 
 

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,12 @@ from cc_ray.errors import CcRayError
 from tests.compress.tiny import TASK, base_model, outputs, run
 
 
-@pytest.mark.parametrize("to", [pytest.param("onnx", marks=pytest.mark.slow), "torch_export", "safetensors"])
+@pytest.mark.parametrize(
+    "to", [pytest.param("onnx", marks=pytest.mark.slow), "torch_export", "executorch", "safetensors"]
+)
 def test_a_file_is_read_back_and_answers_alike(to: str, tmp_path: Path) -> None:
+    if to == "executorch":
+        pytest.importorskip("executorch", reason="ExecuTorch is not installed: pip install 'cc-ray[executorch]'")
     model = run("low_rank", base_model("cnn"), amount=0.5, include=["first"]).model
     model = run("uniform_quantization", model, bits=6).model
 
@@ -20,6 +25,16 @@ def test_a_file_is_read_back_and_answers_alike(to: str, tmp_path: Path) -> None:
     assert torch.allclose(outputs(made.program), outputs(model), atol=1e-5)
     with pytest.raises(CcRayError, match="is there already"):
         export(TASK, "cnn", model, tmp_path / "model", to)
+
+
+def test_what_is_not_installed_is_named_and_leaves_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "executorch.exir", None)
+    monkeypatch.setitem(sys.modules, "executorch.backends.xnnpack.partition.xnnpack_partitioner", None)
+
+    with pytest.raises(CcRayError, match=r"pip install 'cc-ray\[executorch\]'"):
+        export(TASK, "cnn", base_model("cnn"), tmp_path / "model", "executorch")
+
+    assert not (tmp_path / "model").exists()
 
 
 def test_tied_embeddings_and_quantized_layers_come_back(tmp_path: Path) -> None:
