@@ -81,8 +81,10 @@ def test_a_small_encoder_learns_the_intents_of_customers_and_outlives_a_recipe(t
 
     found = outlived(space.task, space.task_parameters, "bert", "accuracy", tmp_path, epochs=2, learning_rate=1e-3)
 
-    assert found[0] > 0.75, "a tenth of the intents would be chance eight times over"
-    assert found[-1] > found[0] - 0.1
+    # Of 77 intents 88.4 % were found, 87.2 % with half of the weights, 79.7 % with a quarter, 88.0 % at the end.
+    assert found[0] > 0.85
+    assert found[3] < found[1] < found[0]
+    assert found[-1] > found[0] - 0.03
 
 
 def test_a_small_encoder_learns_where_answers_stand_and_outlives_a_recipe(tmp_path: Path) -> None:
