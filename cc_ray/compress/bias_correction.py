@@ -9,7 +9,7 @@ Correction", https://arxiv.org/abs/1906.04721 (empirical bias correction)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from cc_ray.compress.base import Context, Family, Finding, Operation, Representation, operation
+from cc_ray.compress.inputs import without_padding
 from cc_ray.compress.targets import is_layer, listed
 from cc_ray.errors import NotApplicableError
 from cc_ray.tasks import Split, moved
@@ -60,7 +61,7 @@ class BiasCorrection(Operation):
         """Measure the reference, then correct layer after layer in one pass."""
         inputs = context.task.data("calibration").inputs[: self.instances]
         seen = _look(context.ancestor(self.reference), inputs, context)
-        correction = _Correction(seen)
+        correction = _Correction(seen, context.task.places(inputs))
         with moved(model) as device, torch.no_grad():
             with _heard(model, correction.correct):
                 context.task.logits(model, inputs.to(device))
@@ -83,10 +84,11 @@ class _Seen:
 
 def _look(reference: nn.Module, inputs: Tensor, context: Context) -> _Seen:
     seen = _Seen({}, set(), {})
+    places = context.task.places(inputs)
     last: list[tuple[str, Tensor]] = []
 
     def see_layer(path: str, layer: nn.Module, output: Tensor) -> None:
-        seen.means.setdefault(path, _mean(layer, output).cpu())
+        seen.means.setdefault(path, _mean(layer, output, places).cpu())
         seen.biased.update({path} if _has_bias(layer) else ())
         last[:] = [(path, output)]
 
@@ -107,15 +109,17 @@ class _Correction:
 
     Args:
         seen: Of the reference.
+        places: Which places are real, as `Task.places` gives them.
     """
 
-    def __init__(self, seen: _Seen) -> None:
+    def __init__(self, seen: _Seen, places: Sequence[Tensor]) -> None:
         self._seen = seen
+        self._places = places
         self._shifts: dict[str, Tensor] = {}
 
     def correct(self, path: str, layer: nn.Module, output: Tensor) -> Tensor:
         """Shift an output of a layer; of one that runs several times each time by what the first time showed."""
-        mean = _mean(layer, output)
+        mean = _mean(layer, output, self._places)
         if not self._can_take(path, layer) or self._seen.means[path].shape != mean.shape:
             return output
         if path not in self._shifts:
@@ -170,9 +174,10 @@ def _hear(heard: Any, path: str, module: nn.Module, given: Any, output: Tensor) 
     return heard(path, module, output)
 
 
-def _mean(layer: nn.Module, output: Tensor) -> Tensor:
-    """Mean over instances and positions, (channels,)."""
-    channels = output.movedim(1, -1) if isinstance(layer, _ConvNd) else output
+def _mean(layer: nn.Module, output: Tensor, places: Sequence[Tensor]) -> Tensor:
+    """Mean over instances and real positions, (channels,)."""
+    real = without_padding(layer, output, places)
+    channels = real.movedim(1, -1) if isinstance(layer, _ConvNd) else real
     return channels.float().flatten(0, -2).mean(0)
 
 

@@ -2,17 +2,19 @@
 
 A layer is seen as y = W x for every position: the columns of W are those of `weight_matrix`, x is the vector of inputs
 that they meet. Operations that weigh an error of W by what it does to y need sums over x x^T, or over x^2 alone.
+Positions that are padding, by `Task.places`, do not count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from cc_ray.compress.base import Context, Finding
 from cc_ray.compress.targets import Target, listed
@@ -117,6 +119,49 @@ def fed(modules: dict[str, nn.Module], heard: Callable[[str, Any], None]) -> Ite
         yield
 
 
+def feed(
+    model: nn.Module,
+    modules: Mapping[str, nn.Module],
+    context: Context,
+    instances: int,
+    heard: Callable[[str, Tensor], None],
+) -> None:
+    """Let the model answer calibration instances, and hear what each module takes in, without what is padding.
+
+    Args:
+        model: Runs as it is, on the step's device.
+        modules: Those that are heard, by the name that they are told by.
+        context: Gives task and data.
+        instances: How many at most.
+        heard: Takes a name and the first input, detached: (n, ...), or (places, width) where padding was left out.
+    """
+    with moved(model) as device, torch.no_grad():
+        for batch in batches(context, instances):
+            inputs = batch.to(device)
+            places = context.task.places(inputs)
+
+            def hear(path: str, given: Tensor, places: Sequence[Tensor] = places) -> None:
+                heard(path, without_padding(modules[path], given.detach(), places))
+
+            with fed(modules, hear):
+                context.task.logits(model, inputs)
+
+
+def without_padding(module: nn.Module, values: Tensor, places: Sequence[Tensor]) -> Tensor:
+    """What a module takes in or puts out at real places, (places, width); all of it where it does not go by places.
+
+    Args:
+        module: Convolutions see several places at once, and keep all.
+        values: (n, length, width), or (n * length, width).
+        places: As `Task.places` gives them. Of those of one length, which cannot be told apart, a place is real that is
+            so in any.
+    """
+    real = [each for each in places if values.shape[:-1] in (each.shape, (each.numel(),))]
+    if isinstance(module, _ConvNd) or not real:
+        return values
+    return values.flatten(0, -2)[torch.stack(real).any(0).flatten()]
+
+
 def batches(context: Context, instances: int, size: int = BATCH_SIZE) -> tuple[Tensor, ...]:
     """Inputs of the first calibration instances, in batches of nearly equal size."""
     inputs = context.task.data("calibration").inputs[:instances]
@@ -135,14 +180,12 @@ def _moments(
     counts = dict.fromkeys(modules, 0)
 
     def hear(path: str, inputs: Tensor) -> None:
-        columns = _columns(modules[path], inputs.detach()).float()
+        columns = _columns(modules[path], inputs).float()
         found = summed(columns).cpu()
         sums[path] = sums[path] + found if path in sums else found
         counts[path] += columns.shape[-1]
 
-    with moved(model) as device, torch.no_grad(), fed(modules, hear):
-        for batch in batches(context, instances):
-            context.task.logits(model, batch.to(device))
+    feed(model, modules, context, instances, hear)
     return {path: total / counts[path] for path, total in sums.items()}
 
 

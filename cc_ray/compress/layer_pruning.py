@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from cc_ray.compress.base import Context, Family, Finding, Operation, operation
-from cc_ray.compress.inputs import batches
+from cc_ray.compress.inputs import batches, without_padding
 from cc_ray.compress.running import check_runs
 from cc_ray.compress.targets import NORMS, Patterns, is_layer, listed, matches, unmatched
 from cc_ray.errors import NotApplicableError
@@ -92,15 +92,18 @@ class LayerPruning(Operation):
 
     @torch.no_grad()
     def _influence(self, model: nn.Module, paths: Sequence[str], context: Context) -> dict[str, float]:
-        """Mean of 1 - cosine over instances and positions, of the blocks that keep the shape; in the model's order."""
+        """Mean of 1 - cosine over instances and real positions, of blocks that keep the shape; in the model's order."""
         heard = {path: _Heard() for path in paths}
+        places: list[Tensor] = []
         with moved(model) as device, ExitStack() as hooks:
             for path, one in heard.items():
                 module = model.get_submodule(path)
-                hooks.enter_context(module.register_forward_hook(partial(_hear, one), with_kwargs=True))
+                hooks.enter_context(module.register_forward_hook(partial(_hear, one, places), with_kwargs=True))
             given = batches(context, self.instances)
             for batch in given:
-                context.task.logits(model, batch.to(device))
+                inputs = batch.to(device)
+                places[:] = context.task.places(inputs)
+                context.task.logits(model, inputs)
         fitting = {path: one for path, one in heard.items() if one.fits and one.calls == len(given)}
         return {path: one.total / one.positions for path, one in fitting.items()}
 
@@ -138,14 +141,15 @@ class _Heard:
     fits: bool = True
 
 
-def _hear(heard: _Heard, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+def _hear(heard: _Heard, places: Sequence[Tensor], module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
     before, after = _first_tensor((*args, *kwargs.values())), _first_tensor(output)
     heard.calls += 1
     if before is None or after is None or before.shape != after.shape or before.dtype != after.dtype:
         heard.fits = False
         return
     axis = 1 if before.dim() > 3 else -1
-    alike = nn.functional.cosine_similarity(before.float(), after.float(), dim=axis)
+    first, last = (without_padding(module, each, places).float() for each in (before, after))
+    alike = nn.functional.cosine_similarity(first, last, dim=axis)
     heard.total += float((1 - alike).sum())
     heard.positions += alike.numel()
 

@@ -12,9 +12,7 @@ https://arxiv.org/abs/2312.11983 (what a neuron puts out with the norm of what r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import torch
@@ -24,11 +22,11 @@ from torch import Tensor, nn
 from cc_ray.compress.base import Context, Family, Finding, Operation, operation
 from cc_ray.compress.cutting import INPUTS, OUTPUTS, keep, matrix
 from cc_ray.compress.gates import slopes
-from cc_ray.compress.inputs import batches
+from cc_ray.compress.inputs import feed
 from cc_ray.compress.running import check_runs
 from cc_ray.compress.targets import Patterns, is_layer, listed, matches
 from cc_ray.errors import NotApplicableError
-from cc_ray.tasks import Split, moved
+from cc_ray.tasks import Split
 
 _PAIRS: Final = (
     (("gate_proj", "up_proj"), "down_proj"),
@@ -154,16 +152,12 @@ def _activations(model: nn.Module, blocks: Sequence[_Block], context: Context, i
     sums = {block.outward: torch.zeros(block.width) for block in blocks}
     counts = dict.fromkeys(sums, 0)
 
-    def hear(path: str, module: nn.Module, given: tuple[Any, ...]) -> None:
-        fed = given[0].detach().flatten(0, -2).float()
-        sums[path] += fed.square().sum(0).cpu()
-        counts[path] += len(fed)
+    def hear(path: str, given: Tensor) -> None:
+        inputs = given.flatten(0, -2).float()
+        sums[path] += inputs.square().sum(0).cpu()
+        counts[path] += len(inputs)
 
-    with moved(model) as device, ExitStack() as hooks:
-        for path in sums:
-            hooks.enter_context(model.get_submodule(path).register_forward_pre_hook(partial(hear, path)))
-        for batch in batches(context, instances):
-            context.task.logits(model, batch.to(device))
+    feed(model, {path: model.get_submodule(path) for path in sums}, context, instances, hear)
     readers = {path: matrix(model, path).float().norm(dim=0) for path in sums}
     return {path: (total / max(counts[path], 1)).sqrt() * readers[path] for path, total in sums.items()}
 

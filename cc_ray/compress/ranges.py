@@ -1,17 +1,16 @@
-"""Ranges of what layers are fed with, over instances of the calibration split."""
+"""Ranges of what layers are fed with, over instances of the calibration split, at places that are not padding."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from cc_ray.compress.base import Context
-from cc_ray.compress.inputs import batches, fed
+from cc_ray.compress.inputs import feed
 from cc_ray.compress.targets import Target
-from cc_ray.tasks import moved
 
 Range = tuple[float, float]
 """Smallest and largest value; zero is between them."""
@@ -30,14 +29,15 @@ def input_ranges(model: nn.Module, targets: Sequence[Target], context: Context, 
         context: Gives task and data.
         instances: How many calibration instances at most.
     """
+    modules = {target.path: target.module for target in targets}
     found: dict[str, Range] = {}
 
     def widen(path: str, inputs: Tensor) -> None:
-        low, high = (float(each) for each in inputs.detach().aminmax())
+        low, high = (float(each) for each in inputs.aminmax())
         before = found.get(path, (0.0, 0.0))
         found[path] = min(low, before[0]), max(high, before[1])
 
-    _run(model, targets, context, instances, widen)
+    feed(model, modules, context, instances, widen)
     return found
 
 
@@ -54,14 +54,15 @@ def clipped_ranges(
         levels: Steps from the smallest to the largest value.
     """
     ranges = input_ranges(model, targets, context, instances)
+    modules = {target.path: target.module for target in targets}
     counts = {path: torch.zeros(BINS) for path in ranges}
 
     def count(path: str, inputs: Tensor) -> None:
         low, high = ranges[path]
         # GPUs count in no order of their own, which torch does not take for repeatable.
-        counts[path] += torch.histc(inputs.detach().float().cpu(), BINS, low, high)
+        counts[path] += torch.histc(inputs.float().cpu(), BINS, low, high)
 
-    _run(model, targets, context, instances, count)
+    feed(model, modules, context, instances, count)
     return {path: _least_error(counts[path], *ranges[path], levels) for path in ranges}
 
 
@@ -77,16 +78,3 @@ def _least_error(counts: Tensor, low: float, high: float, levels: int) -> Range:
 
     best = min(SHARES, key=error)
     return best * low, best * high
-
-
-def _run(
-    model: nn.Module,
-    targets: Sequence[Target],
-    context: Context,
-    instances: int,
-    heard: Callable[[str, Tensor], None],
-) -> None:
-    modules = {target.path: target.module for target in targets}
-    with moved(model) as device, torch.no_grad(), fed(modules, heard):
-        for batch in batches(context, instances):
-            context.task.logits(model, batch.to(device))

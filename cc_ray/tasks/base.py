@@ -7,7 +7,7 @@ disjoint; operations ask for a split by name, so that what they used is known.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -154,6 +154,20 @@ class Task(BaseModel, ABC):
             By default the cross entropy, of class scores (n, classes) with labels (n,).
         """
         return nn.functional.cross_entropy(self.logits(model, inputs), labels)
+
+    def places(self, inputs: Tensor) -> Sequence[Tensor]:
+        """Which places of the sequences that a model reads of a batch are real, and not padding.
+
+        Layers that take in an instance place by place are measured at the real ones. Models of several sequences have
+        several answers, which are told apart by their lengths.
+
+        Args:
+            inputs: As in `Data`, (n, ...).
+
+        Returns:
+            Each (n, length), bool, on the device of the inputs; by default none: all that layers take in is real.
+        """
+        return ()
 
     @property
     def task_id(self) -> str:

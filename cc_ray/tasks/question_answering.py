@@ -92,6 +92,12 @@ class QuestionAnswering(LanguageTask):
             return outputs.transpose(1, 2)
         return torch.stack([outputs.start_logits, outputs.end_logits], dim=1)
 
+    def places(self, inputs: Tensor) -> Sequence[Tensor]:
+        """Of models that write, the places of the question and the text, and those of the answer."""
+        if self.style == "extractive":
+            return super().places(inputs)
+        return self.real(inputs[:, : self._asked]), self.real(inputs[:, self._asked :])
+
     def loss(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
         """Mean of -ln p of the first and last places, or of the answer's tokens, in nats."""
         return mean_loss(self.logits(model, inputs), labels)

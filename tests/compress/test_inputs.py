@@ -1,4 +1,8 @@
 import copy
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -6,10 +10,11 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from cc_ray.compress import Context
-from cc_ray.compress.inputs import has_inputs, input_moments, squared_inputs, weight_matrix
+from cc_ray.compress.inputs import has_inputs, input_moments, squared_inputs, weight_matrix, without_padding
+from cc_ray.compress.ranges import clipped_ranges, input_ranges
 from cc_ray.compress.targets import layer_weights
 from cc_ray.tasks import Data, Split
-from tests.compress.tiny import Tiny
+from tests.compress.tiny import Tiny, TinyText, base_model
 
 
 class Given(Tiny):
@@ -63,3 +68,46 @@ def test_only_so_many_instances_are_asked() -> None:
 
     torch.testing.assert_close(few[0], INPUTS[:10].square().mean((0, 1, 2)))
     assert torch.equal(few, same)
+
+
+class Sentences(TinyText):
+    """A task whose instances may be padded further than they are."""
+
+    extra: int = 0
+    """Places of padding more."""
+
+    def data(self, split: Split) -> Data:
+        data = super().data(split)
+        return replace(data, inputs=nn.functional.pad(data.inputs, (0, self.extra)))
+
+    def places(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        return (inputs != 0,)
+
+
+@pytest.mark.parametrize("measure", [squared_inputs, input_moments, input_ranges, partial(clipped_ranges, levels=255)])
+def test_padding_counts_nowhere(measure: Callable[..., dict[str, Any]]) -> None:
+    # Padding stands behind all that a decoder looks at: what is real comes out alike.
+    model = base_model("language")
+    targets = layer_weights(model)
+
+    found, more = (
+        measure(model, targets, Context(Sentences(extra=extra), 0, lambda index: model), 48) for extra in (0, 4)
+    )
+
+    assert found.keys() == more.keys()
+    for path, values in found.items():
+        torch.testing.assert_close(torch.as_tensor(more[path]), torch.as_tensor(values))
+
+
+def test_sequences_of_two_lengths_are_told_apart_and_convolutions_keep_all() -> None:
+    long, short = torch.tensor([[True, True, False], [True, False, False]]), torch.tensor([[True, False], [True, True]])
+    layer = nn.Linear(1, 1)
+    values = torch.arange(6.0)[:, None]
+
+    def left(module: nn.Module, given: Tensor) -> list[float]:
+        return without_padding(module, given, (long, short)).flatten().tolist()
+
+    assert left(layer, values.view(2, 3, 1)) == left(layer, values) == [0, 1, 3]
+    assert left(layer, values[:4].view(2, 2, 1)) == [0, 2, 3]
+    assert left(layer, values[:2]) == [0, 1], "one value of each instance"
+    assert left(nn.Conv1d(2, 1, 1), values.view(1, 2, 3)) == list(range(6))

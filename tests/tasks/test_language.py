@@ -273,6 +273,23 @@ def test_an_encoder_decoder_writes_its_answers(tmp_path: Path) -> None:
     assert all(isinstance(text, str) for text in answers.texts)
 
 
+def test_what_is_padding_is_known_of_each_sequence(tmp_path: Path) -> None:
+    written = changed(QuestionAnswering, tmp_path, style="text_to_text", answer_length=6)
+    stories = CausalLM.example(tmp_path)
+    lengths = (stories.data("train").labels != IGNORED).sum(1)
+
+    (known,) = stories.places(stories.data("train").inputs)
+    asked, answered = written.places(written.data("train").inputs)
+
+    assert known.sum(1).tolist() == lengths.tolist()
+    assert answered.sum(1).tolist() == (written.data("train").labels != IGNORED).sum(1).tolist()
+    tokens = written.held.columns["tokens"].to_numpy()[written.data("train").instances]
+    assert asked.sum(1).tolist() == tokens.tolist()
+    padding, token = stories.held.pieces.padding, 5
+    (mixed,) = stories.places(torch.tensor([[padding, token, padding, token, padding]]))
+    assert mixed.tolist() == [[True, True, True, True, False]], "texts may hold what pads them"
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

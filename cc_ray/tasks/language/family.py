@@ -138,6 +138,17 @@ class LanguageTask(Task):
         arrays = [pa.array(columns.get(column.name, missing), column.type) for column in INSTANCES.schema]
         return pa.table(arrays, schema=INSTANCES.schema)
 
+    def places(self, inputs: Tensor) -> Sequence[Tensor]:
+        """All tokens of each instance up to its last one that is not padding, (n, length)."""
+        return (self.real(inputs),)
+
+    def real(self, tokens: Tensor) -> Tensor:
+        """Which tokens, (n, length), are no padding at the end, bool; the first never is."""
+        # Tokenizers without a token for padding pad with one that texts hold, too, such as their beginning.
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        last = (places * (tokens != self.held.pieces.padding)).amax(1, keepdim=True)
+        return places <= last
+
     def described(self, places: NDArray[np.int64]) -> dict[str, Any]:
         """Columns of `schema.INSTANCES` of some instances: `payload` and what else there is to know."""
         return {name: [values[place] for place in places] for name, values in self.held.known.items()}
