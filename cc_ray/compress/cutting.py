@@ -21,7 +21,7 @@ def matrix(model: nn.Module, path: str) -> Tensor:
 
 
 def keep(model: nn.Module, path: str, kept: Tensor, axis: int, context: Context) -> None:
-    """Keep some outputs or inputs of a linear layer.
+    """Keep some outputs or inputs of a linear layer, or by `INPUTS` some values of what an embedding holds.
 
     Args:
         model: Changed in place.

@@ -1,6 +1,8 @@
 """Remove whole attention heads: the projections of queries, keys, values and outputs get smaller.
 
-Where several query heads share keys and values they go together. Positions of the heads left keep their order.
+Where several query heads share keys and values they go together. Positions of the heads left keep their order. In T5
+the first block of a stack makes position biases, a number for each head, that all blocks of the stack add: these lose
+the same heads, the first block's biases included.
 
 Source: Michel, Levy and Neubig, 2019, "Are Sixteen Heads Really Better than One?", https://arxiv.org/abs/1905.10650
 (importance by the gradient of a gate on each head)
@@ -8,6 +10,7 @@ Source: Michel, Levy and Neubig, 2019, "Are Sixteen Heads Really Better than One
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Literal
@@ -30,6 +33,7 @@ _KEYS: Final = ("k_proj", "key", "k", "k_lin")
 _VALUES: Final = ("v_proj", "value", "v", "v_lin")
 _FUSED: Final = ("c_attn", "qkv")
 _OUTPUTS: Final = ("o_proj", "out_proj", "o", "out_lin", "c_proj", "proj")
+_BIASES: Final = "relative_attention_bias"
 _HEADS: Final = ("num_attention_heads", "num_heads", "n_heads")
 _SIZES: Final = ("head_dim", "attention_head_size", "key_value_proj_dim")
 _WIDTHS: Final = ("all_head_size", "inner_dim", "split_size")
@@ -52,7 +56,8 @@ class HeadPruning(Operation):
     ratio: Annotated[float, Field(gt=0.0, lt=1.0)]
     """Share of the heads of each attention module that goes, in (0, 1); at least one head stays."""
     importance: Literal["norm", "taylor"] = "norm"
-    """Of a head: the L2 norm of its weights, or by how much the loss changes to first order if it is shut."""
+    """Of a head: the L2 norm of its weights, or by how much the loss changes to first order if it is shut; of heads
+    that go together in all blocks (T5), the sum."""
     instances: Annotated[int, Field(ge=1, le=65_536)] = 128
     """Calibration instances at most that gradients are taken of."""
     include: Patterns = ()
@@ -68,12 +73,15 @@ class HeadPruning(Operation):
         """Score the heads of all attention modules, then cut."""
         found = self._attentions(model)
         scores = self._scores(model, found, context)
-        gone = {}
-        for attention in found:
-            count = min(round(self.ratio * attention.groups), attention.groups - 1)
-            gone[attention.path] = sorted(scores[attention.path].argsort(stable=True)[:count].tolist())
-            if count:
-                _cut(model, attention, gone[attention.path], context)
+        gone: dict[str, list[int]] = {}
+        for together in _together(found):
+            groups = together[0].groups
+            count = min(round(self.ratio * groups), groups - 1)
+            total = torch.stack([scores[one.path] for one in together]).sum(0)
+            lowest = sorted(total.argsort(stable=True)[:count].tolist())
+            gone |= {one.path: lowest for one in together}
+            for one in together if count else ():
+                _cut(model, one, lowest, context)
         context.findings.append(_account(found, gone))
         check_runs(self.name, model, context, "its forward holds a fixed number of heads; exclude that attention")
         return model
@@ -93,6 +101,14 @@ class HeadPruning(Operation):
                 "it has no attention modules with several heads of a size that they name, and with projections of "
                 f"queries, keys, values and outputs by usual names; known are {listed(a.path for a in known)}.",
             )
+        for together in _together(known):
+            left = [one.path for one in together if one not in chosen]
+            if 0 < len(left) < len(together):
+                raise NotApplicableError(
+                    self.name,
+                    f"the heads of {listed(one.path for one in together)} share position biases and go together, but "
+                    f"include and exclude leave {listed(left)} out: choose all of them or none.",
+                )
         return chosen
 
     def _chosen(self, path: str) -> bool:
@@ -126,13 +142,18 @@ def _known(model: nn.Module) -> Iterator[_Attention]:
         inward = tuple(f"{path}.{name}" for name in ((fused,) if fused else names) if name)
         outward = _outward(model, path, children)
         size = next((found for name in _SIZES if isinstance(found := vars(module).get(name), int)), 0)
-        if path and outward and size > 0 and len(inward) == (1 if fused else 3) and not _is_tied_down(module):
+        if path and outward and size > 0 and len(inward) == (1 if fused else 3):
             yield from _measured(model, path, module, inward, outward, size)
 
 
-def _is_tied_down(module: nn.Module) -> bool:
-    """Whether the heads cannot go alone: position biases of T5 are made for all blocks by the first."""
-    return "has_relative_attention_bias" in vars(module)
+def _together(found: Sequence[_Attention]) -> list[list[_Attention]]:
+    """Attentions that lose the same heads: those at one place of all blocks of a T5 stack; any other one alone."""
+    sets: dict[str, list[_Attention]] = {}
+    for one in found:
+        shares = "has_relative_attention_bias" in vars(one.module)
+        place = re.sub(r"\.\d+\.", ".*.", one.path, count=1) if shares else one.path
+        sets.setdefault(place, []).append(one)
+    return list(sets.values())
 
 
 def _outward(model: nn.Module, path: str, children: set[str]) -> str:
@@ -185,6 +206,8 @@ def _cut(model: nn.Module, one: _Attention, gone: Sequence[int], context: Contex
     for path, kept in zip(one.inward, rows, strict=True):
         keep(model, path, kept, OUTPUTS, context)
     keep(model, one.outward, queries, INPUTS, context)
+    if isinstance(getattr(one.module, _BIASES, None), nn.Embedding):
+        keep(model, f"{one.path}.{_BIASES}", left, INPUTS, context)
     change(model, "numbers", one.path, **_numbers(one, len(left)))
 
 

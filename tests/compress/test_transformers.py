@@ -32,8 +32,6 @@ def parameters(model: nn.Module) -> int:
 @pytest.mark.parametrize("name", ["gpt2", "llama", "bert", "t5"])
 @pytest.mark.parametrize(("operation", "told"), CASES, ids=lambda value: str(value))
 def test_they_get_smaller_run_and_come_back(name: str, operation: str, told: dict[str, object], tmp_path: Path) -> None:
-    if (name, operation) == ("t5", "head_pruning"):
-        pytest.skip("its heads share position biases over blocks; see the test of the refusal")
     model = build(name)
 
     made = run(operation, model, **told)
@@ -112,9 +110,35 @@ def test_a_block_that_changes_nothing_goes_first_and_caches_move_up() -> None:
     assert torch.equal(*answers), "with a cache of keys and values, too"
 
 
-def test_heads_that_share_position_biases_stay() -> None:
-    with pytest.raises(NotApplicableError, match="no attention modules with several heads"):
-        run("head_pruning", build("t5"), ratio=0.5)
+@pytest.mark.parametrize("importance", ["norm", "taylor"])
+def test_heads_that_share_position_biases_go_together(importance: str) -> None:
+    model = build("t5")
+    unread = {"encoder": {"SelfAttention": 1}, "decoder": {"SelfAttention": 2, "EncDecAttention": 0}}
+    attentions = {path: module for path, module in model.named_modules() if path.endswith("Attention")}
+    for path, attention in attentions.items():
+        head = unread[path.split(".")[1]][path.split(".")[-1]]
+        rows = slice(4 * head, 4 * head + 4)
+        for name in ("q", "k", "v"):
+            attention.get_parameter(f"{name}.weight").data[rows] /= 100
+        attention.get_parameter("o.weight").data[:, rows] = 0
+
+    made = run("head_pruning", model, ratio=0.25, importance=importance)
+
+    assert len(attentions) == 7
+    assert torch.allclose(outputs(made.model), outputs(model), atol=1e-6)
+    biases = "transformer.encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+    assert made.model.get_parameter(biases).shape == (32, 3)
+    assert made.kept[biases][1] == [0, 2, 3]
+    asked = WORDS_TASK.data("train").inputs[:2]
+    assert made.model(input_ids=asked).logits.shape == (2, 4)
+
+
+def test_heads_that_go_together_are_chosen_together() -> None:
+    with pytest.raises(NotApplicableError, match=r"block\.0.* go together, .* leave .*block\.1"):
+        run("head_pruning", build("t5"), ratio=0.5, exclude=["transformer.encoder.block.1.*"])
+    made = run("head_pruning", build("t5"), ratio=0.5, include=["transformer.encoder.*"])
+    assert made.model.get_parameter("transformer.encoder.block.2.layer.0.SelfAttention.q.weight").shape == (8, 16)
+    assert made.model.get_parameter("transformer.decoder.block.1.layer.0.SelfAttention.q.weight").shape == (16, 16)
 
 
 def test_a_block_that_makes_what_others_need_stays() -> None:
