@@ -23,7 +23,7 @@ class Parameter:
     """One parameter of an operation."""
 
     name: str
-    type: Literal["number", "integer", "boolean", "string", "array"]
+    type: Literal["number", "integer", "boolean", "string", "array", "object"]
     meaning: str
     required: bool
     default: Any
@@ -32,6 +32,8 @@ class Parameter:
     """Its bounds in words; empty where there are none."""
     options: tuple[str, ...] = ()
     """All values that there are, as they are written; empty where there may be any."""
+    items: str = "string"
+    """The type of what an array holds."""
 
 
 @dataclass(frozen=True)

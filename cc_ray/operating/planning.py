@@ -21,7 +21,7 @@ _BOUNDS: Final = {
     "maximum": "at most",
     "exclusiveMaximum": "below",
 }
-_TYPES: Final = ("number", "integer", "boolean", "string", "array")
+_TYPES: Final = ("number", "integer", "boolean", "string", "array", "object")
 
 
 def verb(branch: Branch, name: str) -> list[str]:
@@ -54,6 +54,7 @@ def _parameters(kind: Any) -> Iterator[Parameter]:
             field.get("default"),
             ", ".join(f"{said} {field[bound]:g}" for bound, said in _BOUNDS.items() if bound in field),
             tuple(map(str, field.get("enum", ()))),
+            field.get("items", {}).get("type", "string"),
         )
 
 
@@ -82,13 +83,17 @@ def _problems(steps: Sequence[Step]) -> Iterator[tuple[Place, str]]:
     """What the operations themselves say of the values, each by itself."""
     from cc_ray.compress import parameter_problems
     from cc_ray.recipe import Step as Told
+    from cc_ray.search.written import LONGEST, write_step
 
     for index, step in enumerate(steps):
+        found: dict[str, str] = {}
         longest = max((len(values) for values in step.values.values()), default=1)
         for turn in range(longest):
             values = {name: of[min(turn, len(of) - 1)] for name, of in step.values.items() if of}
-            for name, said in parameter_problems(Told(step.operation, values)).items():
-                yield (index, name), said
+            found |= parameter_problems(Told(step.operation, values))
+        if not found and (length := len(write_step(_open(step)))) > LONGEST:
+            found[""] = f"It takes {length:,} characters to say; allowed: at most {LONGEST:,}."
+        yield from (((index, name), said) for name, said in found.items())
 
 
 def _planned(store: Store, branch: Branch) -> Planned:

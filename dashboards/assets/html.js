@@ -132,7 +132,7 @@ export function render({ model, view, el }) {
   body.addEventListener("click", (event) => {
     event.target.closest("[data-zoom]")?.closest("figure")?.classList.toggle("large")
     const target = event.target.closest("[data-do]")
-    if (!target || target.matches("input, select")) return
+    if (!target || target.matches("input, select, textarea")) return
     if (target.contains(event.target.closest("details"))) return
     event.preventDefault()
     mark(target, adds(event))
@@ -149,11 +149,11 @@ export function render({ model, view, el }) {
     send(target, event)
   })
   body.addEventListener("change", (event) => {
-    const target = event.target.closest("input[data-do], select[data-do]")
+    const target = event.target.closest("input[data-do], select[data-do], textarea[data-do]")
     if (target) send(target, event, { value: target.type === "checkbox" ? target.checked : target.value })
   })
   body.addEventListener("input", (event) => {
-    const target = event.target.closest("input[data-live]")
+    const target = event.target.closest("[data-live]")
     if (!target) return
     clearTimeout(target.waiting)
     target.waiting = setTimeout(() => target.isConnected && send(target, event, { value: target.value }), 250)

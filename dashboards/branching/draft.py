@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from dashboards.branching.mapping import YES_NO, mapping
 from dashboards.operating import WHOLE, Branch, Operation, Parameter, Place, Step
 
 MOST_STEPS: Final = 12
 MOST_VALUES: Final = 50
 """Values of one parameter."""
-_YES_NO: Final = {"yes": True, "no": False}
 
 
 @dataclass
@@ -20,7 +21,8 @@ class DraftStep:
 
     operation: str
     texts: dict[str, str] = field(default_factory=dict)
-    """By parameter; several values are parted by commas. Those left empty have their default."""
+    """By parameter; several values are parted by commas, entries of a mapping stand on lines. Those left empty have
+    their default."""
 
 
 @dataclass
@@ -44,13 +46,13 @@ class Draft:
 
 def options_of(parameter: Parameter) -> tuple[str, ...]:
     """The values of a parameter that has but a few, as they are written; empty where any may be typed."""
-    return tuple(_YES_NO) if parameter.type == "boolean" else parameter.options
+    return tuple(YES_NO) if parameter.type == "boolean" else parameter.options
 
 
 def written(value: Any) -> str:
     """A value as one would type it."""
     if isinstance(value, bool):
-        return next(word for word, meant in _YES_NO.items() if meant == value)
+        return next(word for word, meant in YES_NO.items() if meant == value)
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -102,13 +104,15 @@ def _step(step: DraftStep, index: int, operations: Mapping[str, Operation], prob
 
 def _values(parameter: Parameter, text: str) -> tuple[Any, ...]:
     """The values that a text says, none for the default; a ValueError says what is wrong with it."""
+    if parameter.type == "object":
+        return (mapping(text),) if text.strip() else ()
     parts = _parts(text)
     if len(parts) > MOST_VALUES:
         raise ValueError(f"{len(parts)} values; at most {MOST_VALUES} are allowed")
     if not parts:
         return ()
     if parameter.type == "array":
-        return (parts,)
+        return ([_READ[parameter.items](part) for part in parts],)
     return tuple(dict.fromkeys(_READ[parameter.type](part) for part in parts))
 
 
@@ -118,9 +122,12 @@ def _parts(text: str) -> list[str]:
 
 def _number(part: str) -> float:
     try:
-        return float(part)
+        found = float(part)
     except ValueError:
-        raise ValueError(f"'{part}' is no number") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise ValueError(f"'{part}' is no number")
+    return found
 
 
 def _integer(part: str) -> int:
@@ -131,9 +138,9 @@ def _integer(part: str) -> int:
 
 
 def _boolean(part: str) -> bool:
-    if part not in _YES_NO:
+    if part not in YES_NO:
         raise ValueError(f"'{part}' is neither yes nor no")
-    return _YES_NO[part]
+    return YES_NO[part]
 
 
 _READ: Final[Mapping[str, Callable[[str], Any]]] = {

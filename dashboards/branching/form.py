@@ -7,10 +7,18 @@ from typing import Final
 
 from dashboards import markup
 from dashboards.branching.draft import MOST_STEPS, Draft, DraftStep, chosen, options_of, written
+from dashboards.branching.mapping import SAID
 from dashboards.markup import esc
 from dashboards.operating import WHOLE, Operation, Parameter, Place
 
-_TYPES: Final = {"number": "number", "integer": "whole number", "array": "names, by comma", "string": "text"}
+_TYPES: Final = {
+    "number": "number",
+    "integer": "whole number",
+    "array": "names, by comma",
+    "string": "text",
+    "object": SAID,
+}
+NEWLINE: Final = "\n"
 _SEEDS: Final = "Empty: each model's own. Others make the recipes anew with each of them, from the base model on."
 _NAME: Final = "Of the study. Empty: made of the steps."
 
@@ -54,11 +62,15 @@ def _field(index: int, parameter: Parameter, text: str, problems: Mapping[Place,
 def _input(index: int, parameter: Parameter, text: str, said: str, label: str) -> str:
     key = f"{index}-{parameter.name}"
     wrong = f' aria-invalid="true" aria-describedby="wrong-{esc(key)}"' if said else ""
-    empty = "" if parameter.default in (None, [], "") else written(parameter.default)
-    return (
-        f'<input type="text" data-do="branch-set" data-live data-step="{index}" data-name="{esc(parameter.name)}" '
-        f'data-key="{esc(key)}" aria-label="{esc(label)}" value="{esc(text)}" placeholder="{esc(empty)}"{wrong}>'
+    empty = "" if parameter.default in (None, [], {}, "") else written(parameter.default)
+    told = (
+        f'data-do="branch-set" data-live data-step="{index}" data-name="{esc(parameter.name)}" '
+        f'data-key="{esc(key)}" aria-label="{esc(label)}" placeholder="{esc(empty)}"{wrong}'
     )
+    if parameter.type == "object":
+        # A line break at its very beginning is no part of what a text area holds.
+        return f'<textarea rows="{min(8, 2 + text.count(NEWLINE))}" {told}>{NEWLINE}{esc(text)}</textarea>'
+    return f'<input type="text" {told} value="{esc(text)}">'
 
 
 def _pills(index: int, parameter: Parameter, text: str) -> str:
@@ -76,8 +88,12 @@ def _may_be(parameter: Parameter) -> str:
     """What the field takes, in words."""
     if options_of(parameter):
         return "one or several"
-    kind = ", ".join(filter(None, [_TYPES[parameter.type], parameter.allowed]))
-    return kind if parameter.type == "array" else f"{kind}; several by comma"
+    kind = ", ".join(filter(None, [_kind(parameter), parameter.allowed]))
+    return kind if parameter.type in ("array", "object") else f"{kind}; several by comma"
+
+
+def _kind(parameter: Parameter) -> str:
+    return "numbers, by comma" if parameter.items == "number" else _TYPES[parameter.type]
 
 
 def _add(draft: Draft, operations: Mapping[str, Operation]) -> str:

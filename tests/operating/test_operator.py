@@ -18,7 +18,7 @@ from dashboards.operating import WHOLE, Branch, Step
 
 TASK_ID = Digits().task_id
 BASE = Recipe("resnet").model_ids(TASK_ID)[0]
-PRUNE = Step("magnitude_pruning", {"sparsity": (0.3, 0.5), "include": (["stem"],)})
+PRUNE = Step("magnitude_pruning", {"sparsity": (0.3, 0.5), "include": (["stem"],), "levels": ({"stem": 0.2},)})
 
 
 class NotedJobs:
@@ -61,6 +61,10 @@ def test_operations_are_told_with_all_that_a_form_needs(jobs: NotedJobs, digits_
     )  # fmt: skip
     assert prune["scope"].options == ("global", "layer", "row") and "compete" in prune["scope"].meaning
     assert prune["include"].type == "array"
+    assert (prune["levels"].type, prune["levels"].required) == ("object", False)
+    allocate = {each.name: each.type for each in found["allocate"].parameters}
+    assert [allocate[name] for name in ("levels", "settings", "harms", "times_ms")] == ["array", *["object"] * 3]
+    assert next(each.items for each in found["allocate"].parameters if each.name == "levels") == "number"
     (size,) = (each for each in found["quantize_int4"].parameters if each.name == "group_size")
     assert (size.type, size.options, size.default) == ("integer", ("32", "64", "128", "256"), 128)
 
@@ -77,6 +81,7 @@ def test_a_plan_is_what_would_run_and_the_job_runs_just_that(jobs: NotedJobs, di
     verb = jobs.started[study]
     assert verb[:2] == ["branch", BASE] and verb[-1] == "--by=Ann; rm -rf /"
     steps = [read_step(each.removeprefix("--step=")) for each in verb if each.startswith("--step=")]
+    assert steps[0].parameters["levels"] == {"stem": 0.2}
     assert branched(digits_store, [BASE], steps, name=study).recipes[0].slots
     assert "already" in operator.plan(Branch((BASE,), (PRUNE,), name=study)).problems[WHOLE, "name"]
 
@@ -89,6 +94,10 @@ def test_what_is_wrong_is_told_by_place_and_never_started(jobs: NotedJobs, digit
 
     assert problems[0, "sparsity"] == "1.5: input should be less than 1" and problems[1, "bits"] == "is needed"
     assert "no model 'gone'" in operator.plan(Branch(("gone",), (Step("calibrate"),))).problems[WHOLE, ""]
+    levels = Step("magnitude_pruning", {"sparsity": (0.5,), "levels": ({"stem": "much"},)})
+    long = Step("magnitude_pruning", {"sparsity": (0.5,), "levels": ({"stem" * 1000: 0.5},)})
+    told = operator.plan(Branch((BASE,), (levels, long))).problems
+    assert "much" in told[0, "levels"] and "characters to say; allowed: at most 4,000" in told[1, ""]
     many = Step("magnitude_pruning", {"sparsity": tuple(number / 100 for number in range(50))})
     assert "125,000 recipes; at most 2,000" in operator.plan(Branch((BASE,), (many,) * 3)).problems[WHOLE, ""]
     assert "allowed: letters" in operator.plan(Branch((BASE,), (PRUNE,), name="a b")).problems[WHOLE, ""]
