@@ -18,8 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from cc_ray.evaluate import measure
 from cc_ray.evaluate.answers import BATCH_SIZE
@@ -32,47 +31,13 @@ from cc_ray.store.artifacts import Artifact, load_model, save_model
 from cc_ray.store.tables import Rows
 from cc_ray.store.weights import read_weights
 from cc_ray.tasks import Data, Split, Task
+from cc_ray.tasks.architectures.resnet_cifar import resnet20
 
 SHARED: Final = Path(__file__).parents[2].parent / "shared" / "data"
 BASE: Final = "base"
 ROUNDS: Final = 3
 COPIES: Final = 24
 """Of each of the 423 images: about as many as CIFAR-10 has for testing."""
-
-
-class Block(nn.Module):
-    """Two convolutions and a way around them that drops and pads channels."""
-
-    def __init__(self, channels_in: int, channels: int) -> None:
-        super().__init__()
-        self.stride = channels // channels_in
-        self.pad = (channels - channels_in) // 2
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, self.stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        hidden = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(inputs)))))
-        around = functional.pad(inputs[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.pad, self.pad))
-        return functional.relu(hidden + around)
-
-
-class ResNet20(nn.Module):
-    """He et al., 2016, for 32 x 32 pixels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = nn.Sequential(*(Block(16, 16) for _ in range(3)))
-        self.layer2 = nn.Sequential(Block(16, 32), Block(32, 32), Block(32, 32))
-        self.layer3 = nn.Sequential(Block(32, 64), Block(64, 64), Block(64, 64))
-        self.linear = nn.Linear(64, 10)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        hidden = self.layer3(self.layer2(self.layer1(functional.relu(self.bn1(self.conv1(inputs))))))
-        return self.linear(hidden.mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
 
 class Cifar(Task):
@@ -83,7 +48,7 @@ class Cifar(Task):
     class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
 
     def build(self, base: str) -> nn.Module:
-        return ResNet20().eval()
+        return resnet20().eval()
 
     def train(self, base: str, seed: int) -> nn.Module:
         file = next((SHARED / "resnet_cifar").glob("resnet20*"))

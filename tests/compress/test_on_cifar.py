@@ -15,6 +15,7 @@ from cc_ray.compress import Context, Outcome, apply_step
 from cc_ray.recipe import Step
 from cc_ray.schema import INSTANCES
 from cc_ray.tasks import Data, Split, Task
+from cc_ray.tasks.architectures.resnet_cifar import resnet20
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 MEAN, STD = (torch.tensor(each).view(3, 1, 1) for each in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
@@ -27,42 +28,6 @@ SIZES: dict[Split, tuple[str, int, int]] = {
 pytestmark = pytest.mark.skipif(not (DATA / "resnet_cifar").is_dir(), reason=f"{DATA} holds no real data")
 
 
-class Block(nn.Module):
-    """Two convolutions beside a shortcut that pads channels and takes every other pixel where the width doubles."""
-
-    def __init__(self, before: int, width: int) -> None:
-        super().__init__()
-        self.stride = width // before
-        self.added = (width - before) // 2
-        self.conv1 = nn.Conv2d(before, width, 3, self.stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        hidden = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(inputs)))))
-        beside = inputs[:, :, :: self.stride, :: self.stride]
-        return torch.relu(hidden + nn.functional.pad(beside, (0, 0, 0, 0, self.added, self.added)))
-
-
-class ResNet20(nn.Module):
-    """Three stages of three blocks, 16 to 64 channels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = nn.Sequential(*(Block(16, 16) for _ in range(3)))
-        self.layer2 = nn.Sequential(Block(16, 32), Block(32, 32), Block(32, 32))
-        self.layer3 = nn.Sequential(Block(32, 64), Block(64, 64), Block(64, 64))
-        self.linear = nn.Linear(64, 10)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        hidden = torch.relu(self.bn1(self.conv1(inputs)))
-        scores: Tensor = self.linear(self.layer3(self.layer2(self.layer1(hidden))).mean((2, 3)))
-        return scores
-
-
 class Cifar(Task):
     """The images that lie beside the project."""
 
@@ -70,7 +35,7 @@ class Cifar(Task):
     class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
 
     def build(self, base: str) -> nn.Module:
-        return ResNet20().eval()
+        return resnet20().eval()
 
     def train(self, base: str, seed: int) -> nn.Module:
         """The weights as they were published."""

@@ -7,12 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import binomtest
-
 from cc_ray.evaluate.answers.classes import Classes
-from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, metric, on_slices
+from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, metric, on_slices, share_on
 
 
 @metric(
@@ -31,10 +27,5 @@ from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, m
 )
 def accuracy(measurement: Measurement) -> Iterable[Value]:
     """Share of right answers, over all instances and in each slice."""
-
-    def value(chosen: NDArray[np.bool_]) -> Value:
-        correct = measurement.predictions.correct[chosen]
-        interval = binomtest(int(correct.sum()), correct.size).proportion_ci(method="wilson")
-        return Value(float(correct.mean()), float(interval.low), float(interval.high), correct.size)
-
-    return on_slices(measurement, value)
+    correct = measurement.predictions.correct
+    return on_slices(measurement, lambda chosen: share_on(correct[chosen]))

@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.stats import t
+from scipy.stats import binomtest, t
 from torch import Tensor, nn
 
 from cc_ray.errors import UnknownMetricError
@@ -181,10 +181,22 @@ def right_of(rows: pa.Table, instances: NDArray[np.int64]) -> NDArray[np.bool_] 
     return found
 
 
-def mean_on(values: NDArray[np.float64]) -> Value:
-    """A mean with Student's 95 % interval; without one where there are fewer than two values, (n,)."""
+def share_on(right: NDArray[np.bool_]) -> Value:
+    """The share that is true, (n,), with Wilson's 95 % interval."""
+    interval = binomtest(int(right.sum()), right.size).proportion_ci(method="wilson")
+    return Value(float(right.mean()), float(interval.low), float(interval.high), right.size)
+
+
+def mean_on(values: NDArray[np.float64], low: float = -math.inf, high: float = math.inf) -> Value:
+    """A mean with Student's 95 % interval; without one where there are fewer than two values.
+
+    Args:
+        values: (n,).
+        low: No value can be below it, nor an end of the interval.
+        high: None can be above it.
+    """
     mean = float(values.mean())
     if values.size < 2:
         return Value(mean, n=values.size)
     reach = float(t.ppf(0.975, values.size - 1) * values.std(ddof=1) / math.sqrt(values.size))
-    return Value(mean, mean - reach, mean + reach, values.size)
+    return Value(mean, max(low, mean - reach), min(high, mean + reach), values.size)

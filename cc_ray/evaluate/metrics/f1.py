@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cc_ray.evaluate.answers.texts import Texts
 from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, mean_on, metric, on_slices
 
@@ -33,11 +30,5 @@ from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, m
 )
 def f1(measurement: Measurement) -> Iterable[Value]:
     """Mean F1, over all instances and in each slice."""
-
-    def value(chosen: NDArray[np.bool_]) -> Value:
-        mean = mean_on(measurement.predictions.f1[chosen])
-        if mean.ci_low is None or mean.ci_high is None:
-            return mean
-        return Value(mean.value, max(0.0, mean.ci_low), min(1.0, mean.ci_high), mean.n)
-
-    return on_slices(measurement, value)
+    found = measurement.predictions.f1
+    return on_slices(measurement, lambda chosen: mean_on(found[chosen], 0.0, 1.0))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cc_ray.evaluate.answers.numbers import Numbers
 from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, mean_on, metric, on_slices
@@ -29,9 +27,5 @@ from cc_ray.evaluate.metrics.base import Measurement, MetricDefinition, Value, m
 )
 def mae(measurement: Measurement) -> Iterable[Value]:
     """Mean absolute error, over all instances and in each slice."""
-
-    def value(chosen: NDArray[np.bool_]) -> Value:
-        mean = mean_on(np.abs(measurement.predictions.errors[chosen]))
-        return mean if mean.ci_low is None else replace(mean, ci_low=max(0.0, mean.ci_low))
-
-    return on_slices(measurement, value)
+    errors = np.abs(measurement.predictions.errors)
+    return on_slices(measurement, lambda chosen: mean_on(errors[chosen], low=0.0))
