@@ -72,6 +72,7 @@ def search_space(
             recipe("bert"),
             recipe("bert", [step("uniform_quantization", bits=choice(8, 4, 3))]),
             recipe("bert", [either(step("quantize_weights"), step("quantize_dynamic"))]),
+            recipe("bert", [either(step("quantize_int4"), step("quantize_float8"))]),
             recipe("bert", [step("magnitude_pruning", sparsity=choice(0.5, 0.7, 0.9)), optional(repair)]),
             recipe(
                 "bert",

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cc_ray.search import SearchSpace, choice, optional, recipe, step
+from cc_ray.search import SearchSpace, choice, either, optional, recipe, step
 
 LLAMA: Final = {"transformers": "hf://HuggingFaceTB/SmolLM2-135M"}
 SMALL: Final = {
@@ -70,6 +70,8 @@ def search_space(
         recipes=[
             recipe("llama"),
             recipe("llama", [step("uniform_quantization", bits=choice(8, 4, 3), include=ALL)]),
+            # Of these the first leaves embeddings as they are: its kernels multiply, and those are looked up.
+            recipe("llama", [either(step("quantize_int4"), step("quantize_float8", include=ALL))]),
             recipe("llama", [step("magnitude_pruning", sparsity=choice(0.3, 0.5), include=ALL), optional(repair)]),
             recipe(
                 "llama",
