@@ -111,7 +111,7 @@ def inverse_factor(moments: Tensor, damping: float) -> Tensor:
 
 
 @contextmanager
-def fed(modules: dict[str, nn.Module], heard: Callable[[str, Any], None]) -> Iterator[None]:
+def fed(modules: Mapping[str, nn.Module], heard: Callable[[str, Any], None]) -> Iterator[None]:
     """Hear the first input of each module, by its name, whenever it is called while the block runs."""
     with ExitStack() as hooks:
         for path, module in modules.items():
