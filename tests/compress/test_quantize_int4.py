@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from cc_ray.errors import NotApplicableError
-from cc_ray.evaluate.metrics.multiply_adds import Counter
 from cc_ray.evaluate.metrics.peak_memory_bytes import Watch
 from cc_ray.store.artifacts import save_model
 from cc_ray.store.layout import Draft
 from cc_ray.store.low_bit import GroupedInt4
+from cc_ray.tasks.arithmetic import Counter
 from tests.compress.tiny import TASK, base_model, checks, outputs, run
 
 
