@@ -41,9 +41,13 @@ def format_change(value: float | None, kind: str) -> str:
     if value is None or math.isnan(value):
         return NOTHING
     written = format_value(abs(value), kind)
-    # What is written as 0 has no direction.
-    sign = "±" if not any(digit in written for digit in "123456789") else "+" if value > 0 else "−"
+    sign = "±" if is_nothing(written) else "+" if value > 0 else "−"
     return sign + (written.replace(" %", " points") if kind == "percent" else written)
+
+
+def is_nothing(written: str) -> bool:
+    """Whether a number is written as 0, and so has no direction, however little it differs from it."""
+    return not any(digit in written for digit in "123456789")
 
 
 def format_interval(low: float | None, high: float | None, kind: str) -> str:

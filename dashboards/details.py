@@ -8,7 +8,7 @@ from typing import Final
 from cc_ray import compare
 from cc_ray.compare.labels import title
 from cc_ray.errors import NotComparableError
-from cc_ray.wording import format_change, format_interval, format_value, realised
+from cc_ray.wording import format_change, format_interval, format_value, is_nothing, realised
 from dashboards import markup
 from dashboards.differences import differences
 from dashboards.markup import esc
@@ -44,7 +44,7 @@ def recommended(snapshot: Snapshot) -> str:
     try:
         table = snapshot.recommended
     except NotComparableError as error:
-        return f"<h2>Recommended models</h2><p>{esc(str(error))}</p>"
+        return f"<h2>Recommended models</h2><p>{markup.sentence(str(error))}</p>"
     heads = "".join(f'<th class="number">{markup.told(metric.label, metric.meaning)}</th>' for metric in metrics)
     rows = "".join(_recommended_row(snapshot, row, metrics) for row in table)
     ids = " ".join(row["model_id"] for row in table)
@@ -116,8 +116,9 @@ def _change_cell(row: Row, metric: Metric) -> str:
     if not change:
         return '<span class="even">±0</span>' if change == 0 else ""
     if metric.format != "percent":
-        share = markup.relative(value, base)
-        return f'<span class="{markup.verdict(change, metric)}">{markup.percent(share)}</span>'
+        written = markup.percent(markup.relative(value, base))
+        kind = "even" if is_nothing(written) else markup.verdict(change, metric)
+        return f'<span class="{kind}">{written}</span>'
     low, high = (row.get(f"{metric.metric}_change_{end}") for end in ("low", "high"))
     if low is None or high is None:
         return markup.change(change, metric)

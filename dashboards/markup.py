@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
 from cc_ray.compare.labels import STEP
-from cc_ray.wording import format_change, format_interval, format_value
+from cc_ray.wording import format_change, format_interval, format_value, is_nothing
 from dashboards.snapshot import Metric, Row, Snapshot
 from dashboards.state import short
 from dashboards.theme import FONT, SEQUENTIAL, css
 
 esc = html.escape
+_WORD: Final = re.compile(r"\w+")
+_COMMAND: Final = re.compile(r"`([^`]+)`")
 _KEY = "color:var(--ink-2);padding-right:10px;white-space:nowrap"
 
 
@@ -34,6 +38,19 @@ def info(meaning: str, key: str = "") -> str:
 def tip(meaning: str) -> str:
     """The attribute of what is explained when it is pointed at or focused."""
     return f' data-tip="{esc(meaning)}"' if meaning else ""
+
+
+def sentence(text: str, names: Mapping[str, str] | None = None) -> str:
+    """A message of an error for people: begun as a sentence, commands set apart, models called by their names.
+
+    Args:
+        text: As `str(error)` gives it.
+        names: Of models, by model_id.
+    """
+    known = names or {}
+    called = _WORD.sub(lambda word: f"“{known[word[0]]}”" if word[0] in known else word[0], text)
+    begun = called[:1].upper() + called[1:] if called.partition(" ")[0].isalpha() else called
+    return _COMMAND.sub(r"<code>\1</code>", esc(begun))
 
 
 def _key(key: str) -> str:
@@ -137,7 +154,9 @@ def change(difference: float | None, metric: Metric) -> str:
     """A difference with its sign, coloured by whether it is for the better."""
     if difference is None or math.isnan(difference):
         return ""
-    return f'<span class="{verdict(difference, metric)}">{esc(format_change(difference, metric.format))}</span>'
+    written = format_change(difference, metric.format)
+    kind = "even" if is_nothing(written) else verdict(difference, metric)
+    return f'<span class="{kind}">{esc(written)}</span>'
 
 
 def verdict(difference: float, metric: Metric) -> str:
@@ -228,4 +247,5 @@ def percent(share: float | None) -> str:
     """A relative change with its sign."""
     if share is None:
         return ""
-    return f"{100 * share:+.{int(abs(share) < 0.1)}f} %".replace("-", "−")
+    written = f"{100 * share:+.{int(abs(share) < 0.1)}f} %".replace("-", "−")
+    return f"±{written[1:]}" if is_nothing(written) else written

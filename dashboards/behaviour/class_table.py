@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from cc_ray.wording import format_interval, format_value
+from cc_ray.wording import format_interval, format_value, is_nothing
 from dashboards.behaviour.asked import brief
 from dashboards.behaviour.averages import SIGNIFICANT, Averages, taken
 from dashboards.behaviour.histogram import histogram
@@ -128,7 +128,7 @@ def _cell(found: Averages, id: str, row: Row | None, *, marked: bool) -> str:
     p = row["holm_p"]
     star = "*" if marked and p is not None and p < SIGNIFICANT else ""
     written = f"{brief(change, shown)}{star}"
-    verdict = "even" if change is None else shown.verdict(change)
+    verdict = "even" if change is None or is_nothing(written) else shown.verdict(change)
     low, high = row["difference_low"], row["difference_high"]
     hint = f"95 % interval {format_interval(low, high, shown.format)}" if low is not None else ""
     hint += f", p (Holm) {p:.2g}" if marked and p is not None else ""

@@ -15,9 +15,10 @@ from cc_ray.errors import CcRayError
 from dashboards.behaviour.asked import Asked
 from dashboards.chosen import SIDE_BY_SIDE, badge_style
 from dashboards.components import Html, Message
-from dashboards.markup import esc
+from dashboards.markup import esc, sentence
 from dashboards.session import ASKING, Session
 from dashboards.sharing.menu import Menu
+from dashboards.snapshot import Snapshot
 from dashboards.theme import layout
 from dashboards.waiting import Question
 
@@ -97,7 +98,7 @@ class View(ABC):
 
         def take(found: Found | CcRayError) -> None:
             if isinstance(found, CcRayError):
-                part.content = failure(found)
+                part.content = failure(found, self.session.snapshot)
             elif show is None:
                 part.content = str(found)
             else:
@@ -106,9 +107,10 @@ class View(ABC):
         Question(self.session, f"{self.name}-{id(part)}", part, answer, take, beside=beside, pool=pool).ask()
 
 
-def failure(error: CcRayError) -> str:
-    """Why there is no answer, and what to do."""
-    return f'<p class="failure">{esc(str(error))}</p>'
+def failure(error: CcRayError, snapshot: Snapshot | None = None) -> str:
+    """Why there is no answer, and what to do; with the snapshot, models are called by their names."""
+    names = {} if snapshot is None else {id: snapshot.labels.name(id) for id in snapshot.models if id in str(error)}
+    return f'<p class="failure">{sentence(str(error), names)}</p>'
 
 
 def choose(key: str, **choices: Any) -> str:

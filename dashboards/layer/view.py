@@ -15,7 +15,7 @@ from panel.viewable import Viewable
 from cc_ray.errors import CcRayError, StoppedError
 from dashboards.chosen import Chosen
 from dashboards.components import Html, Message
-from dashboards.markup import esc
+from dashboards.markup import sentence
 from dashboards.session import ASKING, Session
 from dashboards.sharing.menu import Menu
 from dashboards.theme import layout
@@ -60,7 +60,7 @@ class Card:
 
     def _take(self, show: Callable[[Result], None], found: Result | Failure) -> None:
         if isinstance(found, Failure):
-            self.body.content = f'<p class="failure">{esc(found.reason)}</p>'
+            self.body.content = f'<p class="failure">{sentence(found.reason)}</p>'
         else:
             show(found)
 

@@ -106,4 +106,4 @@ def _drawn(snapshot: Snapshot, objectives: list[str]) -> Figure | str:
     try:
         return figures.plain(partial(progress.of_snapshot, snapshot, objectives), "Hypervolume by number of models")
     except CcRayError as error:
-        return f'<p class="empty">{esc(str(error))}</p>'
+        return f'<p class="empty">{markup.sentence(str(error))}</p>'

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import panel as pn
+import pyarrow as pa
 from bokeh.plotting import figure as Figure
 
-from cc_ray.errors import CcRayError
+from cc_ray.errors import CcRayError, StoppedError
 from dashboards import figures
 from dashboards.components import Html, Message
-from dashboards.markup import esc
+from dashboards.markup import esc, sentence
 from dashboards.page import Page, page
 from dashboards.session import DRAWING, OPERATING, Session
 from dashboards.sharing.menu import Menu
@@ -27,9 +28,12 @@ from dashboards.studies.report import Report, chosen_study, costs, report
 from dashboards.studies.summary import head, rest
 from dashboards.studies.terms import term
 from dashboards.theme import layout
+from dashboards.waiting import Question
 
 LOOK_MS = 2000
 """How often jobs and the cluster are looked at."""
+GROWTH = "studies-growth"
+"""Names the place of the chart of hypervolumes."""
 NONE = (
     '<div class="welcome"><h1>No study has run into this store</h1><p>Search a space, and watch it here:</p>'
     "<p><code>cc-ray run digits</code> <code>cc-ray run my_space.py</code></p></div>"
@@ -136,15 +140,26 @@ class Studies(Page):
         if self.drawn == key:
             return
         if self.drawn is None or self.drawn[0] != found.id:
-            self.grown.content = '<h3>Hypervolume</h3><p class="soft" role="status">Computing …</p>'
+            self.grown.content = "<h3>Hypervolume</h3>"
             self.report_card[:] = self._parts()
         self.drawn = key
-        self.session.apart("studies-growth", partial(_growth, self.session.snapshot, found), self._show_growth, DRAWING)
+        work = partial(_growth, self.session.snapshot, found)
+        Question(self.session, GROWTH, self.grown, work, self._take_growth, instead=self._leave_growth_out).ask()
 
-    def _show_growth(self, drawn: tuple[str, Figure | None]) -> None:
-        self.grown.content, figure = drawn
-        parts = [] if figure is None else [figures.wide(figure)]
-        self.report_card[:] = self._parts(*parts)
+    def _leave_growth_out(self) -> None:
+        self.report_card[:] = self._parts()
+
+    def _take_growth(self, answer: tuple[str, pa.Table | None]) -> None:
+        said, grown = answer
+        if grown is None:
+            self._leave_growth_out()
+            self.grown.content = said
+        else:
+            self.session.apart(GROWTH, partial(_drawn, grown), partial(self._show_growth, said), DRAWING)
+
+    def _show_growth(self, said: str, figure: Figure) -> None:
+        self.grown.content = said
+        self.report_card[:] = self._parts(figures.wide(figure))
 
     def _do(self, message: Message) -> None:
         state = self.session.state
@@ -175,14 +190,19 @@ def _ask(snapshot: Snapshot, wanted: str) -> Asked:
     return Asked(studies, found, head(snapshot, found), rest(snapshot, found))
 
 
-def _growth(snapshot: Snapshot, found: Report) -> tuple[str, Figure | None]:
+def _growth(snapshot: Snapshot, found: Report) -> tuple[str, pa.Table | None]:
+    """Head of the chart, and what it draws; None where there is nothing to draw."""
     try:
         grown = snapshot.once(("growth", found.id), lambda: history(snapshot.views, found.id, found.objectives))
+    except StoppedError:
+        raise
     except CcRayError as error:
-        return f'<h3>Hypervolume</h3><p class="soft">{esc(str(error))}</p>', None
+        return f'<h3>Hypervolume</h3><p class="soft">{sentence(str(error))}</p>', None
     title = f"<h3>{term('Hypervolume', 'hypervolume')} <small>{esc(said(grown))}</small></h3>"
-    if not grown.num_rows:
-        return title, None
+    return title, grown if grown.num_rows else None
+
+
+def _drawn(grown: pa.Table) -> Figure:
     figure = figures.plain(partial(growth, grown), "Hypervolume by number of trials")
     figure.sizing_mode, figure.height = "stretch_width", HEIGHT_PX
-    return title, figure
+    return figure

@@ -1,4 +1,4 @@
-"""The dashboard without Ray, where found slices and CKA take days.
+"""The dashboard without Ray, where found slices, CKA and the growth of hypervolumes take days.
 
 `python -m tests.dashboards.slow_server PORT STORE OTHER`: OTHER is a second store, which has the name `other`.
 """
@@ -14,13 +14,13 @@ from cc_ray.views import Views
 from tests.test_stopping import SLOW
 
 
-def days(views: Views, *_: Any) -> Any:
+def days(views: Views, *_: Any, **__: Any) -> Any:
     """An answer that nobody waits for."""
     return views.sql(SLOW)
 
 
 if __name__ == "__main__":
     port, root, other = sys.argv[1:]
-    for name in ("worst_slices", "layer_similarity"):
+    for name in ("worst_slices", "layer_similarity", "hypervolume_history"):
         setattr(compare, name, days)
     uvicorn.run(build_app(root, Settings(stores={"other": other})), port=int(port), log_level="warning")

@@ -127,6 +127,18 @@ def test_changes_are_judged_by_the_metrics_direction() -> None:
     assert markup.percent(-0.256) == "−26 %"
 
 
+def test_what_is_written_as_nothing_is_neither_good_nor_bad() -> None:
+    assert markup.change(-0.0002, ACCURACY) == '<span class="even">±0.0 points</span>'
+    assert (markup.percent(-0.0002), markup.percent(-0.2)) == ("±0.0 %", "−20 %")
+
+
+def test_an_error_is_a_sentence_that_names_models_and_sets_commands_apart() -> None:
+    said = markup.sentence("there are none of 0a1b, 2c: bring <in> with `cc-ray import`.", {"0a1b": "resnet › <x>"})
+
+    assert said == "There are none of “resnet › &lt;x&gt;”, 2c: bring &lt;in&gt; with <code>cc-ray import</code>."
+    assert markup.sentence("size_bytes is no name") == "size_bytes is no name"
+
+
 def test_nothing_from_a_store_is_markup() -> None:
     evil = '"><script>alert(1)</script>'
 

@@ -77,5 +77,9 @@ def test_slow_questions_are_cancelled_and_asked_again(screen: Screen) -> None:
     screen.open("?page=layers&layer_view=similarity")
     page.locator(".cka-card").get_by_role("button", name="Cancel").click(timeout=SLOW_MS)
     expect(page.locator(".cka-card .cancelled")).to_be_visible(timeout=SLOW_MS)
+
+    screen.open("?page=studies")
+    page.locator(".report-card").get_by_role("button", name="Cancel").click(timeout=SLOW_MS)
+    expect(page.locator(".report-card .cancelled")).to_be_visible(timeout=SLOW_MS)
     page.get_by_role("link", name="Overview").click()
     expect(page.locator(".details .content table").first).to_be_visible(timeout=SLOW_MS)

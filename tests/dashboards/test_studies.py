@@ -135,11 +135,11 @@ def test_the_hypervolume_is_that_of_compare(snapshot: Snapshot) -> None:
     found = report(snapshot, row)
     grown = compare.hypervolume_history(snapshot.views, found.objectives, study=found.id, by="trial")
 
-    said, figure = _growth(snapshot, found)
+    said, drawn = _growth(snapshot, found)
 
     whole = format_value(grown["hypervolume"][-1].as_py(), "count")
     assert f"{whole} after {grown.num_rows} trials" in said
-    assert figure is not None
+    assert drawn == grown
 
 
 def test_a_study_without_models_or_objectives_says_so(tmp_path: Path) -> None:
@@ -147,9 +147,9 @@ def test_a_study_without_models_or_objectives_says_so(tmp_path: Path) -> None:
     add_study(store, "empty", "running", objectives="{}")
     snapshot, found = of(store, "empty")
 
-    said, figure = _growth(snapshot, found)
+    said, drawn = _growth(snapshot, found)
 
-    assert figure is None and "no objective" in said
+    assert drawn is None and "No objective" in said
     assert "No trial has begun yet" in table(found, "all", Order(), {})
 
 

@@ -22,6 +22,7 @@ from cc_ray.compare.models import metric_definitions, models, of_ids
 from cc_ray.compare.trade_offs.dominance import Floats, Staircase, minimal, not_dominated
 from cc_ray.compare.trade_offs.objectives import Judged, Objectives, judged, numbers
 from cc_ray.errors import NotComparableError
+from cc_ray.stopping import go_on
 from cc_ray.views import Views
 
 GIVEN: Final = "given"
@@ -214,6 +215,7 @@ def _grown(found: Judged, steps: Sequence[Sequence[int]], reference: Floats) -> 
     best, seen = np.empty((0, values.shape[1])), set[int]()
     counted, gains = [], []
     for places in steps:
+        go_on()
         fresh = [place for place in dict.fromkeys(places) if place not in seen and complete[place]]
         seen.update(fresh)
         gained = 0.0
