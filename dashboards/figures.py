@@ -34,6 +34,8 @@ from dashboards.theme import ACCENT, FONT, INK_3, LABEL_PX, MISSING
 
 RING_PX: Final = 7
 """How much wider than its point the ring of hovering is."""
+LAST_TICK_PX: Final = 20
+"""Beside a plot, for the half of its last tick's label that reaches over its end."""
 _AXIS: Final = ("axis_label", "formatter", "ticker", "major_label_overrides", "major_label_orientation")
 _FOCUS: Final = (
     ".bk-Canvas { --outline-width: var(--ring); --outline-style: solid; --highlight-color: var(--accent-2) }"
@@ -89,8 +91,13 @@ for (let i = 0; i < full.length; i++) {
   }
   const columns = Math.min(room[i], x_range.end - column[i])
   const words = full[i].split(" ")
-  while (words.length > 1 && pen.measureText(words.join(" ")).width > columns * across - offset[i] - 6) words.pop()
-  const text = words.join(" ")
+  const width = columns * across - offset[i] - 6
+  const fits = (text) => pen.measureText(text).width <= width
+  while (words.length > 1 && !fits(words.join(" "))) words.pop()
+  let text = words.join(" ")
+  // Names can be guessed from their beginning, numbers cannot.
+  const shortest = /\\d/.test(text) ? text.length : 3
+  for (let kept = text.length - 1; kept >= shortest && !fits(text); kept--) text = `${text.slice(0, kept)}…`
   changed ||= text !== label[i]
   label[i] = text
 }
@@ -302,6 +309,7 @@ def plain(make: Callable[[], hv.Dimensioned], said: str = "") -> Figure:
     figure = _figure(make(), said)
     figure.toolbar_location = None
     figure.sizing_mode, figure.output_backend, figure.min_border = "stretch_both", "canvas", 4
+    figure.min_border_right = LAST_TICK_PX
     figure.stylesheets.append(_FOCUS)
     return figure
 

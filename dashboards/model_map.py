@@ -34,6 +34,10 @@ MAP_PX: Final = 520.0
 """A narrow map: for how wide labels are in columns."""
 CHARACTER_PX: Final = 5.2
 """Mean width of a character of a label."""
+ROOM_ABOVE: Final = 0.04
+"""Share of the map's height that the first row's labels, which stand above their nodes, need in a low window."""
+ROOM_BELOW: Final = 0.02
+"""The same of the last row's nodes."""
 STRAIGHT_HEADERS: Final = 9
 """With more columns than this their headers are written aslant."""
 SLANT: Final = 0.77
@@ -198,7 +202,7 @@ def _map_overlay(
         xticks=list(enumerate(headers)),
         xrotation=40 if len(headers) > STRAIGHT_HEADERS else 0,
         xlim=(-0.45, _right_end(marks, headers)),
-        ylim=(0.8 - places.num_rows - 0.6, 0.8),
+        ylim=_rows_seen(places.num_rows),
         gridstyle={"xgrid_line_color": LINE, "ygrid_line_color": None},
         show_grid=True,
         responsive=True,
@@ -214,6 +218,11 @@ def _label_room(places: MapLayout, parents: Mapping[str, str | None]) -> dict[st
         for child, parent in parents.items()
         if parent in places.rows and places.rows[parent] == places.rows[child]
     }
+
+
+def _rows_seen(rows: int) -> tuple[float, float]:
+    """Lower and upper end of the axis: a row is 1 apart from the next, the first lies at 0."""
+    return 0.4 - rows - max(0.8, ROOM_BELOW * rows), max(0.8, ROOM_ABOVE * rows)
 
 
 def _right_end(marks: pd.DataFrame, headers: list[str]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,8 @@ Values = NDArray[np.float64]
 
 FENCE: Final = 1.5
 """Values farther than this many interquartile ranges from the quartiles take the end's colour (Tukey's fences)."""
+FEW: Final = 0.2
+"""If more than this share of the values lies beyond a fence, they are no outliers, and it does not hold."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,14 @@ def colour_scale(values: Values) -> ColourScale:
         return ColourScale(0.0, 1.0, False, False)
     first, third = np.percentile(known, [25, 75])
     reach = FENCE * (third - first)
-    inside = known[(known >= first - reach) & (known <= third + reach)] if reach else known
-    low, high = float(inside.min()), float(inside.max())
+    low, high = _end(known, known >= first - reach, reach, np.min), _end(known, known <= third + reach, reach, np.max)
     return ColourScale(low, high, bool(known.min() < low), bool(known.max() > high))
+
+
+def _end(known: Values, inside: NDArray[np.bool_], reach: float, end: Callable[[Values], np.float64]) -> float:
+    """One end of the scale, of the values within its fence where there is one."""
+    fenced = reach > 0 and np.mean(~inside) <= FEW
+    return float(end(known[inside] if fenced else known))
 
 
 def sizes(values: Values, smallest: float, largest: float) -> Values:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from bokeh.models import Line
 
 from cc_ray import compare
 from cc_ray.compare import NO_OPERATION
@@ -23,6 +24,10 @@ NO_PIECES: Final = pd.DataFrame({name: np.zeros(0) for name in ENDS} | {"colour"
 NO_FRONT: Final = pd.DataFrame({"x": [], "y": [], "model_id": []})
 POINT_PX: Final = (7.0, 17.0)
 """Diameters of the smallest and the largest point of the scatterplot."""
+LEAST_PX: Final = (4.0, 8.0)
+"""The same where there are very many."""
+CROWDED: Final = 400
+"""With more models than this, points hide each other: they are smaller, and the front is drawn over them."""
 
 
 def trade_off(
@@ -59,7 +64,7 @@ def trade_off(
     """
     models = compare.models(views)
     metrics = {row["metric"]: row for row in compare.metric_definitions(views).to_pylist()}
-    marks = marks_of(models, colour, size, POINT_PX)
+    marks = marks_of(models, colour, size, _extent(len(models)))
     marks["x"], marks["y"] = column(models[x].to_pylist()), column(models[y].to_pylist())
     best = set(_front(views, x, y, ids)["model_id"]) if dim and judged(views, x, y) else set(marks["model_id"])
     marks["alpha"] = [1.0 if id in best else 0.18 for id in marks["model_id"]]
@@ -78,8 +83,23 @@ def trade_off(
         show_grid=True,
         responsive=True,
         show_legend=False,
-        hooks=[_axes(tick_formatter(metrics[x]["format"]), tick_formatter(metrics[y]["format"]), log_x, log_y)],
+        hooks=[
+            _axes(tick_formatter(metrics[x]["format"]), tick_formatter(metrics[y]["format"]), log_x, log_y),
+            *([_raise_front] if len(models) > CROWDED else []),
+        ],
     )
+
+
+def _extent(count: int) -> tuple[float, float]:
+    """Diameters of the smallest and the largest of so many points."""
+    share = min(1.0, (CROWDED / max(count, 1)) ** 0.5)
+    return max(LEAST_PX[0], share * POINT_PX[0]), max(LEAST_PX[1], share * POINT_PX[1])
+
+
+def _raise_front(plot: Any, element: object) -> None:
+    for renderer in plot.state.renderers:
+        if isinstance(renderer.glyph, Line):
+            renderer.level = "annotation"
 
 
 def judged(views: Views, x: str, y: str) -> bool:

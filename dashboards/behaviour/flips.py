@@ -72,7 +72,8 @@ class Flips(View):
         names = asked.names()
         choices = {id: names[id] for id in asked.now.ids}
         self.flow_head.content = (
-            f'<div class="bar"><h2>From the base to</h2>{markup.select("focus", "Model", choices, focus, seen=False)}'
+            f'<div class="bar"><h2>From the base to</h2><span class="long">'
+            f"{markup.select('focus', 'Model', choices, focus, seen=False)}</span>"
             f"{markup.switch('flow', FLOWS, flow, HINTS)}</div>"
         )
 

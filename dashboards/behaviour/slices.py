@@ -52,7 +52,7 @@ class Slices(View):
         focus = asked.focus(state.focus)
         names = asked.names()
         choices = {id: names[id] for id in asked.now.ids}
-        choice = markup.select("focus", "of", choices, focus)
+        choice = f'<span class="long">{markup.select("focus", "of", choices, focus)}</span>'
         self.head.content = f'<div class="bar"><h2>Found slices {info("searched")}</h2>{choice}</div>'
         field = condition_field(self.session)
         self.field.content = f'<div class="bar"><h2>A slice by condition {info("slice")}</h2>{field}</div>'

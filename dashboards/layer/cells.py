@@ -15,6 +15,7 @@ from dashboards.snapshot import Row
 Rows = Mapping[str, Row]
 """What is known of one module, by model."""
 BOTH, BASE_ONLY, MODEL_ONLY = "var(--zero-both)", "var(--zero-base)", "var(--zero-model)"
+NOT_COMPARED: Final = "var(--series-3)"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Visual:
 
 
 def zeros(rows: Rows, id: str, base: str) -> str:
-    """A bar of the shares that are zero in both, in the base only and in the model only."""
+    """A bar of the shares that are zero in both, in the base only, in the model only, and without the base's value."""
     node = rows.get(id)
     if node is None:
         return _absent()
@@ -125,8 +126,13 @@ def swatch(paint: str, label: str) -> str:
 
 
 def _zeros_legend() -> str:
-    keys = ((BOTH, "in both"), (BASE_ONLY, "only in the base"), (MODEL_ONLY, "only in the model"))
-    return f"{term('zeros', 'Zeros')} {''.join(swatch(*key) for key in keys)}"
+    keys = {
+        BOTH: "in both",
+        BASE_ONLY: "only in the base",
+        MODEL_ONLY: "only in the model",
+        NOT_COMPARED: "not compared",
+    }
+    return f"{term('zeros', 'Zeros')} {''.join(swatch(*key) for key in keys.items())}"
 
 
 def _weights_legend() -> str:
@@ -157,10 +163,11 @@ VISUALS: Final = {
 
 
 def _parts(node: Row, base: bool) -> str:
-    if base or node["zeros_both"] is None:
-        parts = [(node["zeros"], BOTH if base else MODEL_ONLY)]
+    if base:
+        parts = [(node["zeros"], BOTH)]
     else:
         parts = [(node[f"zeros_{name}"], paint) for name, paint in _KINDS.items()]
+        parts.append((_not_compared(node), NOT_COMPARED))
     whole = max(node["parameters"], 1)
     return "".join(
         f'<i style="width:{100 * (count or 0) / whole:.2f}%;background:{paint}"></i>' for count, paint in parts
@@ -170,14 +177,23 @@ def _parts(node: Row, base: bool) -> str:
 _KINDS: Final = {"both": BOTH, "base_only": BASE_ONLY, "model_only": MODEL_ONLY}
 
 
+def _not_compared(node: Row) -> int:
+    """Zeros that no value of the base stands beside: of tensors that were reshaped, or whose weights nobody saved."""
+    return int(node["zeros"] - (node["zeros_both"] or 0) - (node["zeros_model_only"] or 0))
+
+
 def _said_of_zeros(node: Row, base: bool) -> str:
     said = f"{node['zeros']:,} of {node['parameters']:,} values are zero"
     if base:
         return said
     if node["zeros_both"] is None:
-        return f"{said}; which of them the base has too is not known: the weights were not saved"
+        reshaped = node["unmatched_parameters"] == node["parameters"]
+        why = "no value has a counterpart there" if reshaped else "the weights were not saved"
+        return f"{said}; which of them the base has too is not known: {why}"
     both, here, there = (node[f"zeros_{name}"] for name in ("both", "model_only", "base_only"))
-    return f"{said}: {both:,} in both, {here:,} only in the model; {there:,} only in the base"
+    rest = _not_compared(node)
+    more = f", {rest:,} without a counterpart" if rest else ""
+    return f"{said}: {both:,} in both, {here:,} only in the model{more}; {there:,} only in the base"
 
 
 def _percent(value: float | None) -> str:

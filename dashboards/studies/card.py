@@ -23,6 +23,7 @@ HINTS: Final = {
     "log": "What the process that runs the study has written",
     "cluster": "What the machines have, hold and do now",
 }
+NO_STUDY: Final = '<p class="empty">Choose a study above.</p>'
 NO_JOB: Final = (
     '<p class="empty">No job of this study is known here: whoever ran it in a terminal has its output. '
     "Studies that are started or resumed from this dashboard have their log here.</p>"
@@ -87,8 +88,8 @@ class Card:
 
     def _draw_trials(self) -> None:
         if self._found is None:
-            said = "Its trials stand here in a few seconds." if self._live.job else "Choose a study above."
-            self.bar.content, self.body.content = "", f'<p class="empty">{said}</p>'
+            soon = '<p class="empty">Its trials stand here in a few seconds.</p>'
+            self.bar.content, self.body.content = "", soon if self._live.job else NO_STUDY
             return
         state, stops = self.session.state.trials, self.session.operator is not None
         known = self.session.snapshot.models
@@ -100,6 +101,8 @@ class Card:
         self.bar.content = bar(self._live.study, self._sought) if text else ""
         if self._live.problem:
             self.body.content = f'<p class="failure">{markup.esc(self._live.problem)}</p>'
+        elif self._found is None and not self._live.study:
+            self.body.content = NO_STUDY
         elif text is None and self.session.runs is not None:
             self.body.content = '<p class="empty" role="status">Reading the log …</p>'
         elif self._live.job is None:

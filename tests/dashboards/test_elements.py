@@ -7,9 +7,9 @@ from cc_ray import compare
 from cc_ray.store import Store
 from cc_ray.views import open_views
 from dashboards.elements import per_class, weight_histogram
-from dashboards.model_map import PIECES, model_map
+from dashboards.model_map import PIECES, _rows_seen, model_map
 from dashboards.snapshot import Snapshot
-from dashboards.trade_offs import trade_off
+from dashboards.trade_offs import LEAST_PX, POINT_PX, _extent, trade_off
 
 
 def drawn(element: hv.Overlay) -> None:
@@ -29,6 +29,18 @@ def test_the_map_has_a_node_a_model_and_an_edge_a_child(snapshot: Snapshot, arra
     assert list(nodes.dimension_values("model_id")) == list(snapshot.models)
     assert len(edges) == PIECES * len(children(snapshot))
     drawn(found)
+
+
+@pytest.mark.parametrize("rows", [1, 38, 700])
+def test_the_first_rows_labels_have_room_above_in_the_lowest_window(rows: int) -> None:
+    low, high = _rows_seen(rows)
+
+    assert 430 * high / (high - low) >= 14, "pixels, at 1024 x 768"
+    assert low < 1 - rows
+
+
+def test_very_many_points_are_small() -> None:
+    assert (_extent(400), _extent(10_000)) == (POINT_PX, LEAST_PX)
 
 
 def test_a_folded_sweep_is_one_node_with_its_models_side_by_side(snapshot: Snapshot) -> None:

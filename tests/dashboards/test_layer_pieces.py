@@ -13,7 +13,7 @@ from dashboards.chosen import Chosen
 from dashboards.figures import plain
 from dashboards.layer import answers
 from dashboards.layer.bisection import bisected, how_to_probe
-from dashboards.layer.cells import VISUALS
+from dashboards.layer.cells import NOT_COMPARED, VISUALS
 from dashboards.layer.curves import bring_out, sensitivity_curves
 from dashboards.layer.detail import cell_detail
 from dashboards.layer.facts import facts, large
@@ -114,6 +114,18 @@ def test_outputs_are_drawn_over_the_outline_of_the_bases(snapshot: Snapshot) -> 
     assert found.outline is not None
     assert 'class="outline"' in picture(found)
     assert of_outputs(None, None, "red") is None
+
+
+def test_zeros_without_a_value_of_the_base_beside_them_are_told_apart() -> None:
+    counts = {"zeros": 30, "parameters": 100, "sparsity": 0.3, "base_sparsity": 0.0, "unmatched_parameters": 80}
+    node: dict[str, Any] = {**counts, "zeros_both": 2, "zeros_base_only": 0, "zeros_model_only": 8}
+    cell = VISUALS["sparsity"].cell
+
+    some = cell({"m": node}, "m", "b")
+    none = cell({"m": {**node, "zeros_both": None, "zeros_model_only": None, "zeros_base_only": None}}, "m", "b")
+
+    assert f"width:20.00%;background:{NOT_COMPARED}" in some and "20 without a counterpart" in some
+    assert f"width:30.00%;background:{NOT_COMPARED}" in none and "the weights were not saved" in none
 
 
 def test_a_column_that_dwarfs_the_others_is_cut_and_told() -> None:

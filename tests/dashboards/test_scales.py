@@ -19,6 +19,14 @@ def test_an_outlier_does_not_take_the_colours_of_the_others() -> None:
     assert scale(values)[0] == scale(values)[5] == SEQUENTIAL[0]
 
 
+def test_values_that_many_have_are_no_outliers() -> None:
+    sparsity = np.array([0.0] * 6 + [0.01, 0.5, 0.7, 0.9])
+
+    scale = colour_scale(sparsity)
+
+    assert (scale.low, scale.high, scale.above) == (0.0, 0.9, False)
+
+
 def test_a_missing_value_is_grey_and_small() -> None:
     values = column([1.0, None, 2.0])
 
