@@ -165,7 +165,9 @@ export function render({ model, view, el }) {
     const at = event.target.closest?.("[data-point]")?.dataset.point ?? ""
     if (at === pointed) return
     pointed = at
-    view.model.document?.get_model_by_name("pointing")?.execute(null, { model: at })
+    // Bokeh keeps those of plots that were replaced for a while, and refuses to choose where there are several.
+    const known = [...(view.model.document?._all_models.values() ?? [])]
+    known.findLast((each) => each.name === "pointing")?.execute(null, { model: at })
   }
   document.addEventListener("cc-ray-point", ({ detail }) => {
     for (const lit of body.querySelectorAll(".lit")) if (lit.dataset.of !== detail) lit.classList.remove("lit")

@@ -27,6 +27,7 @@ class Drawing {
     this.edges = { left: Infinity, top: Infinity, right: -Infinity, bottom: -Infinity }
     this.pen = document.createElement("canvas").getContext("2d")
     this.gradients = 0
+    this.hatches = new Map()
     this.figures = new Map(figures().map((view) => [view.el, view]))
   }
 
@@ -40,7 +41,9 @@ class Drawing {
   }
 
   draw(element, clip) {
-    if (element.matches(NOT_DRAWN)) return
+    if (element.matches(".long")) return this.choice(element.querySelector("select"))
+    // What a closed part holds has a place nevertheless.
+    if (element.matches(NOT_DRAWN) || element.matches("details:not([open])")) return
     const style = getComputedStyle(element), rect = element.getBoundingClientRect()
     if (style.display === "none" || style.visibility === "hidden" || style.opacity === "0") return
     if (this.figures.has(element)) return this.figure(this.figures.get(element), rect)
@@ -62,7 +65,8 @@ class Drawing {
   box(style, rect, clip) {
     const at = meet(rect, clip), width = at.right - at.left, height = at.bottom - at.top
     if (width <= 0 || height <= 0) return
-    const paint = this.gradient(style.backgroundImage) ?? (isSeen(style.backgroundColor) ? style.backgroundColor : null)
+    const image = style.backgroundImage
+    const paint = this.gradient(image) ?? this.hatch(image) ?? (isSeen(style.backgroundColor) ? style.backgroundColor : null)
     const around = ["Top", "Right", "Bottom", "Left"].map((side) =>
       style[`border${side}Style`] === "none" || !isSeen(style[`border${side}Color`]) ? 0 : parseFloat(style[`border${side}Width`]))
     const alike = around.every((each) => each === around[0])
@@ -111,23 +115,43 @@ class Drawing {
     return `url(#${id})`
   }
 
+  // Stripes, as they stand for what has no value.
+  hatch(image) {
+    const paint = image.startsWith("repeating-linear-gradient") && image.match(/rgba?\([^)]*\)/g)?.find(isSeen)
+    if (!paint) return null
+    if (!this.hatches.has(paint)) {
+      const id = `hatch-${this.hatches.size}`
+      const stripe = shape("line", { x1: 1, y1: 0, x2: 1, y2: 5, stroke: paint, "stroke-width": 2 })
+      const look = { id, width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }
+      this.root.append(shape("defs", {}, shape("pattern", look, stripe)))
+      this.hatches.set(paint, `url(#${id})`)
+    }
+    return this.hatches.get(paint)
+  }
+
+  // The model that a heading names by what is chosen there.
+  choice(select) {
+    const style = getComputedStyle(select), words = select.selectedOptions[0]?.label
+    if (words) this.words(words, select.getBoundingClientRect(), style, false)
+  }
+
   text(node, style, clip) {
     if (!node.data.trim()) return
+    const turned = style.writingMode !== "horizontal-tb" && isTurned(node.parentElement)
     for (const { words, rect } of lines(node)) {
       if (rect.top >= clip.bottom - 1 || rect.left >= clip.right - 1 || rect.bottom <= clip.top) continue
       const cut = rect.right > clip.right + 1 ? shortened(words, (clip.right - rect.left) / rect.width) : words
-      this.words(style.textTransform === "uppercase" ? cut.toUpperCase() : cut, rect, style, cut === words)
+      this.words(style.textTransform === "uppercase" ? cut.toUpperCase() : cut, rect, style, cut === words, turned)
     }
   }
 
-  words(words, rect, style, whole) {
+  words(words, rect, style, whole, turned = false) {
     this.pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`
     const upright = style.writingMode === "horizontal-tb"
     if (whole) words = this.spaced(words, upright ? rect.width : rect.height)
     const { fontBoundingBoxAscent: up, fontBoundingBoxDescent: down } = this.pen.measureText(words)
     // The middle of the line, wherever its box is taller than the letters.
     const rise = ((upright ? rect.height : rect.width) - up - down) / 2 + up
-    const turned = style.transform.startsWith("matrix(-1")
     const [x, y, angle] = upright ? [rect.left, rect.top + rise, 0]
       : turned ? [rect.left + rise, rect.bottom, -90] : [rect.right - rise, rect.top, 90]
     const text = shape("text", {
@@ -179,15 +203,23 @@ class Drawing {
     this.put(drawn, rect)
   }
 
-  finished() {
+  finished(ground) {
     const { left, top, right, bottom } = this.edges
     const [x, y, width, height] = [left - MARGIN, top - MARGIN, right - left + 2 * MARGIN, bottom - top + 2 * MARGIN].map(Math.round)
     for (const [name, value] of Object.entries({ width, height, viewBox: `${x} ${y} ${width} ${height}` })) {
       this.root.setAttribute(name, value)
     }
-    this.root.prepend(shape("rect", { x, y, width, height, fill: "#ffffff" }))
+    this.root.prepend(shape("rect", { x, y, width, height, fill: ground }))
     return { svg: new XMLSerializer().serializeToString(this.root), width, height }
   }
+}
+
+// Whether a text stands on its head with what it is in: upright writing that is read upwards.
+function isTurned(element) {
+  for (let at = element; at; at = at.parentElement) {
+    if (getComputedStyle(at).transform.startsWith("matrix(-1")) return true
+  }
+  return false
 }
 
 // Bokeh's views of figures on this page.
@@ -240,9 +272,9 @@ function picture(card) {
   }
   top(card)
   try {
-    const drawing = new Drawing()
+    const drawing = new Drawing(), ground = getComputedStyle(card).backgroundColor
     for (const child of (card.shadowRoot ?? card).children) drawing.draw(child, EVERYWHERE)
-    return drawing.edges.right > drawing.edges.left ? drawing.finished() : null
+    return drawing.edges.right > drawing.edges.left ? drawing.finished(isSeen(ground) ? ground : "#ffffff") : null
   } finally {
     for (const [element, left, above] of scrolled) element.scrollTo(left, above)
   }

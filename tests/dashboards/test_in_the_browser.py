@@ -100,6 +100,25 @@ def test_other_metrics_and_arrangements_stay_in_the_address(screen: Screen) -> N
     expect(screen.page.locator(".scatter-card canvas").first).to_be_visible()
 
 
+_RINGS = """
+() => {
+  const tools = [...Bokeh.documents[0]._all_models.values()].filter((model) => model.name === "pointing")
+  const { places } = Object.fromEntries(tools.at(-1).args.entries?.() ?? Object.entries(tools.at(-1).args))
+  return [tools.length, ...places.map(([, ring]) => ring.data.x.length)]
+}
+"""
+
+
+def test_a_row_rings_its_model_in_plots_that_took_the_place_of_others(screen: Screen) -> None:
+    screen.overview("?side=table")
+
+    screen.page.locator("select[data-name=x]").select_option("latency_p50_ms")
+    screen.page.wait_for_function(f"() => ({_RINGS})()[0] > 1")
+    screen.page.locator("table.models tbody tr").first.hover()
+
+    screen.page.wait_for_function(f"() => ({_RINGS})().slice(1).join() === '1,1'")
+
+
 def test_behaviours_show_instances_with_their_images(screen: Screen, dashboard: Dashboard) -> None:
     models = compare.models(open_views(dashboard.store.root)).to_pylist()
     child = next(row["model_id"] for row in models if row["parent"])
