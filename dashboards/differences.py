@@ -20,6 +20,8 @@ NAMED: Final = 2
 """Traits of one variable that are named."""
 GROUPS: Final = 0.5
 """Rows are grouped by a variable that has at most this many values per row."""
+MOST: Final = 300
+"""Rows: of more models every second, third … of the order is shown, because thousands take the browser seconds."""
 ALWAYS: Final = 2
 """Metrics that are shown even where there is little room."""
 NARROW: Final = 0.25
@@ -62,7 +64,8 @@ def differences(snapshot: Snapshot, ids: Sequence[str]) -> str:
     grouped = len(names) > 1 and variables[0]["distinct"] <= GROUPS * len(labels)
     shown = names[1:] if grouped else names
     rows, previous = [], None
-    for row in labels:
+    apart = math.ceil(len(labels) / MOST)
+    for row in labels[::apart]:
         if grouped and row[names[0]] != previous:
             previous = row[names[0]]
             rows.append(_group(words[names[0]], previous, len(names) - 1 + len(metrics)))
@@ -71,8 +74,14 @@ def differences(snapshot: Snapshot, ids: Sequence[str]) -> str:
     return (
         f"<h2>{len(ids)} models <small>{_summary(variables, len(differ.variables))}</small></h2>"
         f'<table class="rows lens"><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table>"
+        f"<tbody>{''.join(rows)}</tbody></table>{_left_out(apart)}"
     )
+
+
+def _left_out(apart: int) -> str:
+    if apart == 1:
+        return ""
+    return f'<p class="soft">Of every {apart} models in this order one is shown; the tab Table has all models.</p>'
 
 
 def _summary(variables: Sequence[Row], count: int) -> str:

@@ -75,6 +75,17 @@ def test_any_number_of_models_has_a_row_and_a_bar_a_metric(snapshot: Snapshot, c
     assert found.count('class="track"') == count * len(snapshot.primary)
 
 
+def test_of_very_many_models_a_part_is_shown_that_goes_through_all(
+    snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboards.differences.MOST", 4)
+    ids = list(snapshot.models)[:10]
+
+    found = details(snapshot, ids)
+
+    assert found.count('<tr data-do="select"') == 4 and "Of every 3 models" in found and "10 models" in found
+
+
 def test_findings_name_the_model_where_there_are_several(snapshot: Snapshot) -> None:
     noticed = compare.findings(snapshot.views).to_pylist()
     name = snapshot.labels.name(noticed[0]["model_id"])
