@@ -62,7 +62,8 @@ class _Tee(TextIOBase):
         self._target.flush()
 
     def isatty(self) -> bool:
-        return self._target.isatty()
+        # Who asks at the end of the process may ask after its target was closed.
+        return not self._target.closed and self._target.isatty()
 
     def fileno(self) -> int:
         return self._target.fileno()

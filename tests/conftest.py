@@ -27,6 +27,7 @@ def ray_cluster() -> Iterator[None]:
     ray.init(
         "local",
         num_cpus=2,
+        resources={"timing": 1},
         include_dashboard=False,
         object_store_memory=128 * 2**20,
         log_to_driver=False,

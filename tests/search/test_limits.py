@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import ray
 
 from cc_ray.errors import CcRayError
 from cc_ray.search import Resources, SearchSpace, choice, recipe, step
@@ -72,14 +71,9 @@ def test_steps_hold_what_they_ask_for_and_what_is_nowhere_is_refused_at_once(dig
         explore(space(recipe("resnet", [ROUND]), resources={"*": Resources(gpus=1)}), digits_store)
 
 
-@pytest.mark.slow
 def test_models_are_timed_on_the_nodes_that_the_space_names(digits_store: Store) -> None:
-    ray.init(num_cpus=2, resources={"timing": 1}, include_dashboard=False, log_to_driver=False)
-    try:
-        timed = {"latency": Resources(cpus=0, custom={"timing": 1})}
-        summary = explore(space(recipe("resnet", [ROUND]), resources=timed), digits_store)
-    finally:
-        ray.shutdown()
+    timed = {"latency": Resources(cpus=0, custom={"timing": 1})}
+    summary = explore(space(recipe("resnet", [ROUND]), resources=timed), digits_store)
 
     assert summary.state == "finished" and not summary.failures
     assert {row["cpus"] for row in digits_store.read("step_runs").to_pylist() if row["kind"] == "latency"} == {0.0, 1.0}
