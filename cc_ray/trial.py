@@ -3,17 +3,10 @@
 Nothing here knows of a cluster: `search/` runs the same functions as Ray tasks, with the same results. A step whose
 model is in the store is not run again, whichever recipe or study made it. Any number of processes may run steps of one
 store: of two that make the same model the first to publish wins, the other's rows are discarded, and both are right.
-
-Timing must not be disturbed. Two lock files per machine see to it: whoever makes models holds `work` together with
-others, whoever times one holds it alone, if only for the passes. All who time hold `gate` together, from before they
-wait until they are done, and nobody begins to make a model meanwhile: a stream of steps cannot keep timing out, and
-timings that wait together follow each other while the machine is quiet. The kernel frees the locks of a process that
-dies.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -22,7 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +35,7 @@ from cc_ray.evaluate import Examiner, measure, measure_latency, metric_definitio
 from cc_ray.evaluate.answers import Answers, kind_of
 from cc_ray.evaluate.recorder import Alongside, Recorder
 from cc_ray.printing import Printed, heard, traced
+from cc_ray.quiet import Turn, at_work, beside_others, no_new_steps, no_word
 from cc_ray.recipe import Recipe, canonical_json, step_name, trial_id
 from cc_ray.reports import Listener
 from cc_ray.resources import Resources
@@ -143,6 +137,7 @@ def run_step(
     study_id: str = "",
     held: Resources = ONE_CPU,
     listener: Listener | None = None,
+    turn: Turn = no_word,
 ) -> StepResult:
     """Make, measure and publish the model after `index` steps of a recipe; its parent must be in the store.
 
@@ -154,17 +149,25 @@ def run_step(
         study_id: The study that asks; empty outside a study.
         held: What is kept for it; it uses as many threads as whole CPUs, and a GPU where one is held.
         listener: Hears what the model is worth meanwhile, and may end the step; nothing of it is published then.
+        turn: Hears of waiting.
 
     Raises:
         StoppedEarlyError: If the listener ended it.
         TrialFailedError: If the operation or a measurement raises.
     """
-    job = _Job(store, task, recipe.prefix(index), "step", study_id, held, listener)
+    job = _Job(store, task, recipe.prefix(index), "step", study_id, held, listener, turn)
     return job.reused() or job.execute(job.make_model, int(held.cpus))
 
 
 def run_latency(
-    store: Store, task: Task, recipe: Recipe, index: int, *, study_id: str = "", held: Resources = ONE_CPU
+    store: Store,
+    task: Task,
+    recipe: Recipe,
+    index: int,
+    *,
+    study_id: str = "",
+    held: Resources = ONE_CPU,
+    turn: Turn = no_word,
 ) -> StepResult:
     """Time the model after `index` steps of a recipe, alone on its machine; it and its base must be in the store.
 
@@ -175,11 +178,12 @@ def run_latency(
         index: Number of steps from the base model.
         study_id: The study that asks; empty outside a study.
         held: What is kept for it; models are timed on one thread, or on a GPU where one is held.
+        turn: Hears of waiting.
 
     Raises:
         TrialFailedError: If timing raises.
     """
-    job = _Job(store, task, recipe.prefix(index), "latency", study_id, held)
+    job = _Job(store, task, recipe.prefix(index), "latency", study_id, held, turn=turn)
     return job.reused() or job.execute(job.time_model)
 
 
@@ -207,6 +211,7 @@ class _Job:
     study_id: str
     held: Resources
     listener: Listener | None = None
+    turn: Turn = no_word
 
     @property
     def model_ids(self) -> tuple[str, ...]:
@@ -241,7 +246,7 @@ class _Job:
 
     def make_model(self) -> bool:
         """Publish the model with all that is measured of it, time apart; False if another was first."""
-        with self._device(), _beside_others(), self.store.grow() as growing:
+        with self._device(), beside_others(self.turn), self.store.grow() as growing:
             examiner = self._examiner()
             with devices_used() as devices:
                 made = self._made(examiner)
@@ -257,13 +262,15 @@ class _Job:
 
     def time_model(self) -> bool:
         """Publish the model's latency; False if another was first."""
-        with _no_new_steps():
-            with _work(alone=False):
+        with no_new_steps(self.turn):
+            with at_work(self.turn, alone=False):
                 model = _load(self.store, self.task, self.model_id)
                 base = _load(self.store, self.task, self.model_ids[0])
             with holding(self.held.gpus):
-                rows = measure_latency(self.task, model, base, model_id=self.model_id, alone=_work(alone=True))
-            with _work(alone=False):
+                rows = measure_latency(
+                    self.task, model, base, model_id=self.model_id, alone=at_work(self.turn, alone=True)
+                )
+            with at_work(self.turn, alone=False):
                 return self.store.publish("latency", self.model_id, {"metrics": rows})
 
     @contextmanager
@@ -482,38 +489,3 @@ def _model_row(store: Store, model_id: str) -> dict[str, Any]:
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if isinstance(error, CcRayError) else f"{type(error).__name__}: {text}"
-
-
-@contextmanager
-def _beside_others() -> Iterator[None]:
-    with _held("gate", fcntl.LOCK_EX):
-        work = _lock("work", fcntl.LOCK_SH)
-    try:
-        yield
-    finally:
-        os.close(work)
-
-
-def _no_new_steps() -> AbstractContextManager[None]:
-    return _held("gate", fcntl.LOCK_SH)
-
-
-def _work(*, alone: bool) -> AbstractContextManager[None]:
-    return _held("work", fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-
-
-@contextmanager
-def _held(name: str, how: int) -> Iterator[None]:
-    handle = _lock(name, how)
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-def _lock(name: str, how: int) -> int:
-    folder = Path(tempfile.gettempdir()) / f"cc-ray-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    handle = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    fcntl.flock(handle, how)
-    return handle

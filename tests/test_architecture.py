@@ -38,6 +38,7 @@ LAYERS = {
         "cc_ray.wording",
         "cc_ray.noise",
         "cc_ray.printing",
+        "cc_ray.quiet",
         "cc_ray.stopping",
     ),
 }
@@ -58,6 +59,7 @@ HOMES = {
     "onnx": {"work"},
     "onnxruntime": {"work"},
     "onnxscript": {"work"},
+    "executorch": {"work"},
     "tokenizers": {"work"},
     "duckdb": {"questions"},
     "obstore": {"storage"},

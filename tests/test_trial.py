@@ -14,6 +14,7 @@ from cc_ray import trial
 from cc_ray.compare import lint, models
 from cc_ray.compress import Context, Operation, operations, validated_recipe
 from cc_ray.errors import ModelNotFoundError, TrialFailedError
+from cc_ray.quiet import at_work, beside_others, no_new_steps
 from cc_ray.recipe import Recipe, Step
 from cc_ray.store import Store
 from cc_ray.tasks.digits import Digits
@@ -135,6 +136,31 @@ def test_of_two_that_make_one_model_the_second_is_told_so(digits_store: Store, m
     assert sorted(outcomes) == ["discarded", "published"]
 
 
+def test_who_waits_for_a_turn_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    told: list[bool] = []
+    waits = threading.Event()
+
+    def tell(came: bool) -> None:
+        told.append(came)
+        waits.set()
+
+    with beside_others(tell):
+        pass
+    assert told == []
+
+    def make() -> None:
+        with beside_others(tell):
+            assert told == [False, True]
+
+    with no_new_steps():
+        other = threading.Thread(target=make)
+        other.start()
+        assert waits.wait(30) and told == [False]
+    other.join()
+    assert told == [False, True]
+
+
 def test_timing_waits_for_steps_and_steps_wait_for_timing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     inside: list[str] = []
@@ -143,12 +169,12 @@ def test_timing_waits_for_steps_and_steps_wait_for_timing(monkeypatch: pytest.Mo
 
     @contextmanager
     def quiet() -> Iterator[None]:
-        with trial._no_new_steps(), trial._work(alone=True):
+        with no_new_steps(), at_work(alone=True):
             yield
 
     def work(name: str, timing: bool) -> None:
         for _ in range(20):
-            with quiet() if timing else trial._beside_others():
+            with quiet() if timing else beside_others():
                 with guard:
                     inside.append(name)
                     crowd.append(list(inside))

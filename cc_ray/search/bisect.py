@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import ray
 
 from cc_ray.errors import CcRayError, InvalidRecipeError, NotComparableError
+from cc_ray.quiet import beside_others
 from cc_ray.recipe import Step, canonical_json, identity
 from cc_ray.resources import Resources
 from cc_ray.search.cluster import connected
@@ -314,12 +315,10 @@ def _mixer(root: str, model_id: str, parent_id: str) -> Mixer:
 
 
 def _measure_one(store: Store, mixer: Mixer, mixture: Mixture) -> dict[str, tuple[float, float | None]]:
-    from cc_ray.trial import _beside_others
-
     rows = store.read("recoveries", keys={RECOVERY: mixture.key}).to_pylist()
     if not rows:
         # Whoever times a model on this machine waits for one set at most.
-        with _beside_others():
+        with beside_others():
             rows = mixer.measure(mixture)
         store.publish(RECOVERY, mixture.key, {"recoveries": rows})
     return {row["metric"]: (row["value"], row["output_sqnr_db"]) for row in rows}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import ray
 
 from cc_ray.errors import InvalidRecipeError
+from cc_ray.quiet import at_work, beside_others, no_new_steps
 from cc_ray.recipe import LEVELS, Step
 from cc_ray.resources import Resources
 from cc_ray.schema import Judged
@@ -217,13 +218,12 @@ def time_layers(plan: ProbePlan, store: Store) -> dict[str, list[float]]:
     # Imported here: this is what needs torch.
     from cc_ray.evaluate.layer_times import layer_times
     from cc_ray.evaluate.stored_model import StoredModel
-    from cc_ray.trial import _no_new_steps, _work
 
     layers: dict[str, list[Step]] = {}
     for probe in plan.probes:
         layers.setdefault(probe.layer, []).append(probe.step)
-    with _no_new_steps():
-        return layer_times(StoredModel.find(store, plan.model_id), layers, lambda: _work(alone=True))
+    with no_new_steps():
+        return layer_times(StoredModel.find(store, plan.model_id), layers, lambda: at_work(alone=True))
 
 
 class _Session:
@@ -295,13 +295,11 @@ def _bench(root: str, model_id: str, split: Judged) -> Bench:
 
 
 def _measure_one(store: Store, bench: Bench, probe: Probe) -> str:
-    from cc_ray.trial import _beside_others
-
     if store.has(KIND, probe.key):
         return ""
     try:
         # Whoever times a model on this machine waits for one layer at most.
-        with _beside_others():
+        with beside_others():
             rows = bench.measure(probe)
     except Exception as error:  # An operation may raise anything: it fails this layer, and the user is told.
         return one_line(error)

@@ -121,6 +121,13 @@ class Steps:
             elif time_limit_s is not None:
                 under_way.let_run(asyncio.ensure_future(self._expire(key, worker, time_limit_s)))
 
+    async def waited(self, key: Key, worker: Worker, time_limit_s: float | None) -> None:
+        """Hear that its worker waits for a turn on the machine (None), or has it: the limit counts from then on."""
+        under_way = self._under_way.get(key)
+        if under_way and under_way.worker == worker and not under_way.ended:
+            expiry = None if time_limit_s is None else self._expire(key, worker, time_limit_s)
+            under_way.let_run(None if expiry is None else asyncio.ensure_future(expiry))
+
     async def report(self, job: Job, contest: Contest, report: Report) -> Decision:
         """Hear what a model under way is worth, and decide whether its step goes on."""
         model_id = job.recipe.model_ids(job.task_id)[-1]

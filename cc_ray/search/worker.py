@@ -20,7 +20,7 @@ from cc_ray.recipe import step_name
 from cc_ray.reports import Report
 from cc_ray.search.early_stopping import Contest, Decision
 from cc_ray.search.reporting import Reporter
-from cc_ray.search.work import NAMESPACE, Job, Kind, Outcome, actor_name
+from cc_ray.search.work import NAMESPACE, Job, Key, Kind, Outcome, actor_name
 from cc_ray.store import Store
 
 RETRIES: Final = 3
@@ -66,7 +66,7 @@ def _run(job: Job, kind: Kind, index: int, before: Outcome) -> Outcome:
 
     reporter = _reporter(job, kind, index)
     listening = partial(trial.run_step, listener=reporter.listener if reporter else None)
-    run = listening if kind == "step" else trial.run_latency
+    run = partial(listening if kind == "step" else trial.run_latency, turn=partial(_tell_of_turn, job, kind, index))
     _tell_of(job, kind, index)
     start, held, store = time.perf_counter(), job.asked(kind, index), Store.known(job.root)
     try:
@@ -115,8 +115,23 @@ def _tell_of(job: Job, kind: Kind, index: int) -> None:
     # Whoever started the actor may be gone: then nobody waits for this.
     with suppress(ValueError):
         actor = ray.get_actor(actor_name(job.root), NAMESPACE)
-        worker = Worker(ray.get_runtime_context().get_node_id(), os.getpid())
-        actor.began.remote((kind, job.recipe.model_ids(job.task_id)[index]), worker, job.time_limit_s)
+        actor.began.remote(_key(job, kind, index), _worker(), job.time_limit_s)
+
+
+def _tell_of_turn(job: Job, kind: Kind, index: int, came: bool) -> None:
+    """Tell the actor of waiting for a turn on this machine: no time of the limit passes meanwhile."""
+    if job.time_limit_s is not None:
+        with suppress(ValueError):
+            actor = ray.get_actor(actor_name(job.root), NAMESPACE)
+            actor.waited.remote(_key(job, kind, index), _worker(), job.time_limit_s if came else None)
+
+
+def _key(job: Job, kind: Kind, index: int) -> Key:
+    return kind, job.recipe.model_ids(job.task_id)[index]
+
+
+def _worker() -> Worker:
+    return Worker(ray.get_runtime_context().get_node_id(), os.getpid())
 
 
 def _import(task: Mapping[str, Any]) -> None:

@@ -64,7 +64,15 @@ def do_nothing() -> None:
 
 
 def _publish(
-    store: Store, task: Task, recipe: Recipe, index: int, *, study_id: str, held: Resources, listener: object
+    store: Store,
+    task: Task,
+    recipe: Recipe,
+    index: int,
+    *,
+    study_id: str,
+    held: Resources,
+    listener: object,
+    turn: object,
 ) -> None:
     made = recipe.prefix(index)
     ids = made.model_ids(task.task_id)
@@ -86,7 +94,9 @@ def _publish(
     store.publish("step", ids[-1], {"models": [row], "lineage": edges, "metrics": metrics})
 
 
-def _publish_latency(store: Store, task: Task, recipe: Recipe, index: int, *, study_id: str, held: Resources) -> None:
+def _publish_latency(
+    store: Store, task: Task, recipe: Recipe, index: int, *, study_id: str, held: Resources, turn: object
+) -> None:
     store.publish("latency", recipe.prefix(index).model_ids(task.task_id)[-1], {})
 
 

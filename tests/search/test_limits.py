@@ -1,11 +1,14 @@
 """What ends a study, or a step of it, before its time."""
 
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from cc_ray.errors import CcRayError
+from cc_ray.quiet import at_work, no_new_steps
 from cc_ray.search import Resources, SearchSpace, choice, recipe, step
 from cc_ray.search.records import TrialState, write_trials
 from cc_ray.search.sampling import listed
@@ -36,6 +39,25 @@ def test_a_step_that_takes_longer_than_its_limit_fails_and_no_other(digits_store
     assert {failure.reason for failure in summary.failures} == {"it took longer than its limit of 12 s"}
     assert {failure.step.split("(")[0] for failure in summary.failures} == {"fine_tune"}
     assert (summary.progress.trials_done, summary.progress.trials_failed) == (1, 3)
+
+
+@pytest.mark.slow
+def test_waiting_for_a_turn_on_the_machine_counts_to_no_limit(digits_store: Store) -> None:
+    only = space(recipe("resnet", [step("calibrate")]), step_time_limit_s=12)
+    taken = threading.Event()
+
+    def time_a_model() -> None:
+        with no_new_steps(), at_work(alone=True):
+            taken.set()
+            time.sleep(24)
+
+    somebody = threading.Thread(target=time_a_model)
+    somebody.start()
+    taken.wait()
+    summary = explore(only, digits_store)
+    somebody.join()
+
+    assert (summary.state, summary.failures) == ("finished", ())
 
 
 @pytest.mark.slow
