@@ -33,6 +33,7 @@ class LowBit(Tensor):
 
     def dequantize(self) -> Tensor:
         """The values that it stands for, float32."""
+        # Each kind has its own; tensors have a metaclass of theirs, which leaves no room for an abstract one.
         raise NotImplementedError
 
     @property
