@@ -10,11 +10,18 @@ from pathlib import Path
 
 import pytest
 import ray
+import torch
 from moto.server import ThreadedMotoServer
 
 from cc_ray.recipe import Recipe
 from cc_ray.store import Store
 from tests.store import azurite
+
+
+@pytest.fixture(autouse=True)
+def _drawn_alike() -> None:
+    """What a test draws without a seed is the same whichever tests went before."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -13,15 +13,19 @@ from cc_ray.compress.targets import layer_weights
 from cc_ray.errors import NotApplicableError
 from cc_ray.store.artifacts import scale_of
 from tests.compress.tiny import TASK, base_model, context, outputs, run
+from tests.seeds import drawn_from
 
 Floats = NDArray[np.float64]
-LAYERS = {
-    "linear": nn.Sequential(nn.Flatten(), nn.Linear(64, 4)),
-    "transposed": nn.Sequential(nn.Flatten(), Conv1D(4, 64)),
-    # Neighbours are alike, as in pictures: there is something to make up errors with.
-    "convolution": nn.Sequential(nn.AvgPool2d(3, 1, 1), nn.PixelUnshuffle(2), nn.Conv2d(4, 4, 3), nn.Flatten()),
-    "grouped": nn.Sequential(nn.AvgPool2d(3, 1, 1), nn.PixelUnshuffle(4), nn.Conv2d(16, 4, 2, groups=2), nn.Flatten()),
-}
+with drawn_from(0):
+    LAYERS = {
+        "linear": nn.Sequential(nn.Flatten(), nn.Linear(64, 4)),
+        "transposed": nn.Sequential(nn.Flatten(), Conv1D(4, 64)),
+        # Neighbours are alike, as in pictures: there is something to make up errors with.
+        "convolution": nn.Sequential(nn.AvgPool2d(3, 1, 1), nn.PixelUnshuffle(2), nn.Conv2d(4, 4, 3), nn.Flatten()),
+        "grouped": nn.Sequential(
+            nn.AvgPool2d(3, 1, 1), nn.PixelUnshuffle(4), nn.Conv2d(16, 4, 2, groups=2), nn.Flatten()
+        ),
+    }
 
 
 def exact(weights: Floats, moments: Floats, scale: Floats) -> Floats:

@@ -15,6 +15,7 @@ from cc_ray.compress.ranges import clipped_ranges, input_ranges
 from cc_ray.compress.targets import layer_weights
 from cc_ray.tasks import Data, Split
 from tests.compress.tiny import Tiny, TinyText, base_model
+from tests.seeds import drawn_from
 
 
 class Given(Tiny):
@@ -29,14 +30,22 @@ class Given(Tiny):
 
 
 INPUTS = torch.randn(70, 4, 6, 6, generator=torch.Generator().manual_seed(3))
-LAYERS = {
-    "linear": nn.Linear(6, 3, bias=False),
-    "transposed": Conv1D(3, 6),
-    "conv": nn.Conv2d(4, 6, 3, padding=(1, 0), stride=2, bias=False),
-    "grouped": nn.Conv2d(4, 6, 3, padding="same", dilation=2, groups=2, bias=False),
-    "reflected": nn.Conv2d(4, 2, (3, 1), padding=(1, 0), padding_mode="reflect", bias=False),
-    "flat": nn.Sequential(nn.Flatten(2), nn.Conv1d(4, 2, 5, padding=2, stride=3, bias=False)),
-}
+
+
+def layers(seed: int) -> dict[str, nn.Module]:
+    """One of each kind that is fed, with weights drawn from a seed."""
+    with drawn_from(seed):
+        return {
+            "linear": nn.Linear(6, 3, bias=False),
+            "transposed": Conv1D(3, 6),
+            "conv": nn.Conv2d(4, 6, 3, padding=(1, 0), stride=2, bias=False),
+            "grouped": nn.Conv2d(4, 6, 3, padding="same", dilation=2, groups=2, bias=False),
+            "reflected": nn.Conv2d(4, 2, (3, 1), padding=(1, 0), padding_mode="reflect", bias=False),
+            "flat": nn.Sequential(nn.Flatten(2), nn.Conv1d(4, 2, 5, padding=2, stride=3, bias=False)),
+        }
+
+
+LAYERS = layers(0)
 
 
 @pytest.mark.parametrize("kind", LAYERS)

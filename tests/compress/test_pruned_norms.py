@@ -11,6 +11,7 @@ from cc_ray.recipe import Step
 from cc_ray.tasks import Data, Split
 from cc_ray.tasks.training import train
 from tests.compress.tiny import SIZES, Tiny, checks, tensors
+from tests.seeds import drawn_from
 
 EVERYTHING = ["*.weight"]
 NORMS = ["*layer_norm*"]
@@ -40,8 +41,7 @@ def trained() -> nn.Module:
     from transformers import T5Config, T5ForConditionalGeneration
 
     config = T5Config(vocab_size=16, d_model=32, d_kv=8, d_ff=48, num_layers=1, num_heads=4, dropout_rate=0.0)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with drawn_from(0):
         model: nn.Module = T5ForConditionalGeneration(config)
     return train(model, TASK.data("train"), TASK.loss, epochs=20, learning_rate=0.02, batch_size=32)
 

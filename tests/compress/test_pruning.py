@@ -14,6 +14,7 @@ from cc_ray.recipe import Step
 from cc_ray.store.artifacts import save_model
 from cc_ray.store.layout import Draft
 from tests.compress.tiny import base_model, checks, run, tensors
+from tests.seeds import drawn_from
 
 
 def sparsity(model: nn.Module) -> float:
@@ -216,7 +217,6 @@ def small_llama() -> nn.Module:
         vocab_size=20, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
         num_key_value_heads=1, tie_word_embeddings=True,
     )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with drawn_from(0):
         model: nn.Module = LlamaForCausalLM(config)
     return model.eval()

@@ -15,6 +15,7 @@ from cc_ray.compress import Context, Outcome, apply_step
 from cc_ray.recipe import Step
 from cc_ray.schema import INSTANCES
 from cc_ray.tasks import Data, Split, Task
+from tests.seeds import drawn_from
 
 SIZES: dict[Split, tuple[int, int]] = {"train": (0, 96), "calibration": (96, 144), "evaluation": (144, 192)}
 
@@ -85,8 +86,7 @@ class Tiny(Task):
 
     def train(self, base: str, seed: int) -> nn.Module:
         """No training: random weights, with batch-norm statistics of the data's scale."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_from(seed):
             model = self.build(base)
             for module in model.modules():
                 if isinstance(module, nn.BatchNorm2d):
@@ -128,8 +128,7 @@ class TinyText(Task):
 
     def train(self, base: str, seed: int) -> nn.Module:
         """No training: random weights."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_from(seed):
             return self.build(base)
 
     def data(self, split: Split) -> Data:

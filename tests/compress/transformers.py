@@ -19,6 +19,7 @@ from cc_ray.compress import Context, Outcome, apply_step
 from cc_ray.recipe import Step
 from cc_ray.tasks import Data, Split
 from tests.compress.tiny import Tiny
+from tests.seeds import drawn_from
 
 WORDS = 20
 END = 1
@@ -62,8 +63,7 @@ BUILD: dict[str, Callable[[], nn.Module]] = {"gpt2": gpt2, "llama": llama, "bert
 
 def build(name: str) -> nn.Module:
     """One of them, with weights that are always the same."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with drawn_from(0):
         return BUILD[name]().eval()
 
 

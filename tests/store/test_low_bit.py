@@ -11,14 +11,16 @@ from cc_ray.errors import StoreError
 from cc_ray.store.artifacts import is_quantized, load_model, save_model
 from cc_ray.store.layout import Draft
 from cc_ray.store.low_bit import TOP, StaticInt8
+from tests.seeds import drawn_from
 
-LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
-    "linear": (nn.Linear(20, 7), (5, 3, 20)),
-    "no bias": (nn.Linear(20, 7, bias=False), (5, 20)),
-    "conv": (nn.Conv2d(4, 6, 3, padding=1, stride=2), (5, 4, 9, 9)),
-    "depthwise": (nn.Conv2d(4, 8, 3, padding=2, dilation=2, groups=4), (5, 4, 9, 9)),
-    "reflected": (nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"), (5, 4, 9, 9)),
-}
+with drawn_from(0):
+    LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+        "linear": (nn.Linear(20, 7), (5, 3, 20)),
+        "no bias": (nn.Linear(20, 7, bias=False), (5, 20)),
+        "conv": (nn.Conv2d(4, 6, 3, padding=1, stride=2), (5, 4, 9, 9)),
+        "depthwise": (nn.Conv2d(4, 8, 3, padding=2, dilation=2, groups=4), (5, 4, 9, 9)),
+        "reflected": (nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"), (5, 4, 9, 9)),
+    }
 SCALE, ZERO = 0.02, 130
 
 

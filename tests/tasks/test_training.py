@@ -4,6 +4,7 @@ from torch import Generator, Tensor, nn
 
 from cc_ray.tasks import Data
 from cc_ray.tasks.training import train
+from tests.seeds import drawn_from
 
 
 def loss(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
@@ -17,8 +18,7 @@ def halves(count: int = 70) -> Data:
 
 
 def network() -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
+    with drawn_from(1):
         return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
 
 
