@@ -30,8 +30,10 @@ PAGE: Final = 60
 
 @dataclass(frozen=True)
 class Found:
-    """What was asked for the table."""
+    """What was asked for the table; drawn as it was asked for, until newer answers have come."""
 
+    now: Chosen
+    visual: str
     tree: Tree
     rows: Mapping[str, Rows]
     matched: Sequence[str] | None
@@ -58,7 +60,6 @@ class Modules(View):
     def update(self, changed: frozenset[str], now: Chosen) -> None:
         """Ask for what the change touches."""
         views, state = self.session.snapshot.views, self.session.state
-        self.now = now
         if changed & {"models", "visual", "layers"}:
             self.limit = PAGE
             self.table.head.content = _bar(state)
@@ -88,7 +89,7 @@ class Modules(View):
         self.table.body.content = rows + rest
 
     def _look(self, found: Found, opened: set[str]) -> Look:
-        state, now, visual = self.session.state, self.now, VISUALS[self.session.state.visual]
+        state, now, visual = self.session.state, found.now, VISUALS[found.visual]
         ids = {short(id): id for id in (now.base, *now.shown)}
         sorted_by = ids.get(state.layer_sort.removeprefix("-"))
         if sorted_by is None:
@@ -132,7 +133,7 @@ def _find(views: Views, now: Chosen, visual: str, pattern: str) -> Found:
         classes = {path: next(iter(models.values()))["module"] for path, models in rows.items()}
         tree = tree.with_modules(classes, now.base)
     matched = compare.matching(views, tree.nodes, pattern) if pattern else None
-    return Found(tree, rows, matched)
+    return Found(now, visual, tree, rows, matched)
 
 
 def _rows(views: Views, now: Chosen, visual: str, tree: Tree) -> Mapping[str, Rows]:

@@ -1,10 +1,12 @@
 """The pieces of the Layers page: trees, histograms, cells, grids and series, from what compare answers."""
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from bokeh.document import Document
 from bokeh.models import Line
 from bokeh.models.renderers import GlyphRenderer
 
@@ -20,15 +22,18 @@ from dashboards.layer.facts import facts, large
 from dashboards.layer.grid import Grid, Head, grid, next_sort, order
 from dashboards.layer.histogram import Histogram, framed, of_outputs, of_weights, picture
 from dashboards.layer.measures import MEASURES, matrix
+from dashboards.layer.modules import Modules, _find
 from dashboards.layer.series import all_series, chosen_series, probed_metrics
 from dashboards.layer.table import Look, table
 from dashboards.layer.terms import TERMS, info, term
 from dashboards.layer.tree import Tree, reshaped
 from dashboards.pages.layers import VIEWS
 from dashboards.scales import ColourScale
+from dashboards.session import Session
 from dashboards.snapshot import Snapshot
 from dashboards.state import LAYER_VIEWS, short
 from dashboards.state import VISUALS as NAMES
+from dashboards.user import User
 
 
 def against_base(snapshot: Snapshot, count: int) -> Chosen:
@@ -48,6 +53,18 @@ def look(snapshot: Snapshot, now: Chosen, visual: str, **more: object) -> Look:
 def test_every_view_and_visual_of_the_address_is_there() -> None:
     assert tuple(VIEWS) == LAYER_VIEWS
     assert tuple(VISUALS) == NAMES
+
+
+def test_modules_are_drawn_as_asked_while_another_answer_is_awaited(snapshot: Snapshot) -> None:
+    session = Session(SimpleNamespace(snapshot=snapshot), Document(), User("", False))  # type: ignore[arg-type]
+    modules = Modules(session, lambda message: None)
+    modules._take(_find(snapshot.views, against_base(snapshot, 2), "sparsity", ""))
+    drawn = modules.table.body.content
+
+    session.state.visual = "weights"
+    modules._do({"do": "refold"})
+
+    assert "stack" in drawn and "stack" in modules.table.body.content
 
 
 def test_the_tree_unfolds_and_ranks(snapshot: Snapshot) -> None:
