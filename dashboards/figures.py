@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import holoviews as hv
 import panel as pn
 from bokeh.document import Document
 from bokeh.models import (
@@ -30,6 +29,7 @@ from bokeh.models.glyph import Glyph
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure as Figure
 
+from dashboards.drawing import hv
 from dashboards.theme import ACCENT, FONT, INK_3, LABEL_PX, MISSING
 
 RING_PX: Final = 7

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import holoviews as hv
 import numpy as np
 import pandas as pd
 from bokeh.models import HoverTool, Line, Patch
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure as Figure
-from holoviews.plotting import bokeh as _backend  # noqa: F401 (registers the Bokeh backend)
 
 from cc_ray.compare.labels import title
 from dashboards.axes import axis_title, tick_formatter
+from dashboards.drawing import hv
 from dashboards.layer.series import Series
 from dashboards.snapshot import Metric
 from dashboards.theme import ACCENT, INK_2, MISSING
-
-hv.Store.set_current_backend("bokeh")
 
 COLUMNS: Final = ["pattern", "level", "value", "ci_low", "ci_high", "parent_value"]
 

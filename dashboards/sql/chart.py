@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import holoviews as hv
 import pandas as pd
 import pyarrow as pa
-from holoviews.plotting import bokeh as _backend  # noqa: F401 (registers the Bokeh backend)
 
 from dashboards.axes import tick_formatter
+from dashboards.drawing import hv
 from dashboards.snapshot import Metric
 from dashboards.state import short
 from dashboards.theme import SERIES

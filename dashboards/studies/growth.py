@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import holoviews as hv
 import pyarrow as pa
 from bokeh.models import HoverTool
-from holoviews.plotting import bokeh as _backend  # noqa: F401 (registers the Bokeh backend)
 
 from cc_ray import compare
 from cc_ray.views import Views
 from cc_ray.wording import format_value
 from dashboards.axes import tick_formatter
+from dashboards.drawing import hv
 from dashboards.theme import SERIES
 
 HEIGHT_PX: Final = 190

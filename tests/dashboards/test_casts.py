@@ -5,6 +5,7 @@ from bokeh.core.json_encoder import serialize_json
 from bokeh.core.serialization import Serializer
 from bokeh.document import Document
 from bokeh.models import ColumnDataSource
+from holoviews.plotting.bokeh import plot as holoviews_plots
 
 from dashboards import figures
 from dashboards.casts import Cast
@@ -41,6 +42,17 @@ def test_a_copy_is_the_plot_again(snapshot: Snapshot) -> None:
     assert copy.points.view.filter is copy.passing
     assert copy.axes == ("column", "row")
     assert copy.ring in set(copy.figure.select({"type": ColumnDataSource}))
+
+
+def test_a_copy_is_sent_as_it_is_while_holoviews_fills_another_plot(snapshot: Snapshot) -> None:
+    copy = Cast(plot(snapshot)).copy()
+    written = serialize_json(Serializer(deferred=False).encode(copy.points.glyph))
+
+    # What HoloViews does for as long as it fills a plot, in another thread.
+    with holoviews_plots.validate(False):
+        meanwhile = serialize_json(Serializer(deferred=False).encode(copy.points.glyph))
+
+    assert meanwhile == written and '"type":"value"' in written
 
 
 def test_copies_share_no_model(snapshot: Snapshot) -> None:
