@@ -36,6 +36,11 @@ def format_value(value: float | None, kind: str) -> str:
     return f"{value:.3g}"
 
 
+def label_with_unit(label: str, unit: str, kind: str) -> str:
+    """What a metric is called, with its unit where `format_value` writes numbers of this kind without one."""
+    return f"{label} ({unit})" if unit and kind in ("number", "count") else label
+
+
 def format_change(value: float | None, kind: str) -> str:
     """Write the difference of two values with its sign; percentages differ in points."""
     if value is None or math.isnan(value):

@@ -30,6 +30,7 @@ from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure as Figure
 
 from dashboards.drawing import hv
+from dashboards.marks import BESIDE
 from dashboards.theme import ACCENT, FONT, INK_3, LABEL_PX, MISSING
 
 RING_PX: Final = 7
@@ -139,12 +140,12 @@ def render(element: hv.Dimensioned, columns: Mapping[str, Sequence[Any]], said: 
     """Make a figure of an element that has points for models.
 
     Args:
-        element: An overlay with one Points element.
+        element: An overlay with one Points element, beside those whose renderers are called `BESIDE`.
         columns: Further columns of the points: "model_id" and "tooltip" (HTML).
         said: What it is, for those who cannot see it.
     """
     figure = _figure(element, said)
-    points = _drawn(figure, Scatter)[0]
+    points = next(one for one in _drawn(figure, Scatter) if one.name != BESIDE)
     data = points.data_source.data
     data.update(columns)
     data.setdefault("size", [points.glyph.size] * len(data["model_id"]))

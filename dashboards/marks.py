@@ -11,6 +11,8 @@ import pyarrow as pa
 from dashboards.scales import UNCOLOURED, colour_scale, column, constant, sizes
 from dashboards.theme import ACCENT, INK
 
+BESIDE: Final = "beside"
+"""Name of renderers whose points are no models, but marks on them."""
 LOOK: Final[dict[str, Any]] = {
     "line_color": INK,
     "line_alpha": 0.35,

@@ -15,6 +15,7 @@ import pyarrow as pa
 from cc_ray import compare
 from cc_ray.compare.labels import Labels
 from cc_ray.views import Views, open_views
+from cc_ray.wording import label_with_unit
 from dashboards.state import short
 
 Row = dict[str, Any]
@@ -63,6 +64,8 @@ class Snapshot:
         rows = [row for row in compare.metric_definitions(self.views).to_pylist() if row["metric"] in names]
         place = {name: index for index, name in enumerate(self._wanted)}
         rows.sort(key=lambda row: (place.get(row["metric"], len(place)), not row["primary"]))
+        for row in rows:
+            row["label"] = label_with_unit(row["label"], row["unit"], row["format"])
         return {row["metric"]: Metric(**{name: row[name] for name in Metric.__annotations__}) for row in rows}
 
     @cached_property

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from bokeh.models import Line
+from bokeh.models import Line, Scatter
 
 from cc_ray import compare
 from cc_ray.compare import NO_OPERATION
 from cc_ray.views import Views
+from cc_ray.wording import label_with_unit
 from dashboards.axes import axis_title, tick_formatter, ticker
 from dashboards.drawing import hv
-from dashboards.marks import LOOK
+from dashboards.marks import BESIDE, LOOK
 from dashboards.marks import marks as marks_of
 from dashboards.scales import column
-from dashboards.theme import INK_2, INK_3, SERIES
+from dashboards.theme import INK, INK_2, INK_3, SERIES, SURFACE
 
 ENDS: Final = ["x0", "y0", "x1", "y1"]
 NO_PIECES: Final = pd.DataFrame({name: np.zeros(0) for name in ENDS} | {"colour": np.zeros(0, str)})
@@ -28,6 +30,10 @@ LEAST_PX: Final = (4.0, 8.0)
 """The same where there are very many."""
 CROWDED: Final = 400
 """With more models than this, points hide each other: they are smaller, and the front is drawn over them."""
+DOT_PX: Final = 4.0
+"""Diameter of the dots on the front's models."""
+EDGE_PX: Final = 6.0
+"""Width of the edge that the front's line, of 2 px, lies on."""
 
 
 def trade_off(
@@ -59,8 +65,8 @@ def trade_off(
 
     Returns:
         Segments (a thin front a group), Curve (the front, a staircase drawn out to the worst values), Segments (95 %
-        intervals of the front's models) and Points (in the order of `compare.models`). Metrics of which neither
-        direction is better have no front: its parts are empty.
+        intervals of the front's models), Points (a dot on each of these) and Points (all models, in the order of
+        `compare.models`). Metrics of which neither direction is better have no front: its parts are empty.
     """
     models = compare.models(views)
     metrics = {row["metric"]: row for row in compare.metric_definitions(views).to_pylist()}
@@ -75,8 +81,8 @@ def trade_off(
             points.opts(color="colour", size="size", fill_alpha="alpha", **LOOK),
         ]
     ).opts(
-        xlabel=axis_title(metrics[x]["label"], metrics[x]["format"]),
-        ylabel=axis_title(metrics[y]["label"], metrics[y]["format"]),
+        xlabel=_titled(metrics[x]),
+        ylabel=_titled(metrics[y]),
         logx=log_x,
         logy=log_y,
         padding=0.08,
@@ -85,9 +91,14 @@ def trade_off(
         show_legend=False,
         hooks=[
             _axes(tick_formatter(metrics[x]["format"]), tick_formatter(metrics[y]["format"]), log_x, log_y),
-            *([_raise_front] if len(models) > CROWDED else []),
+            partial(_raise_front, crowded=len(models) > CROWDED),
         ],
     )
+
+
+def _titled(metric: dict[str, Any]) -> str:
+    label = label_with_unit(metric["label"], metric["unit"], metric["format"])
+    return axis_title(label, metric["format"])
 
 
 def _extent(count: int) -> tuple[float, float]:
@@ -96,10 +107,16 @@ def _extent(count: int) -> tuple[float, float]:
     return max(LEAST_PX[0], share * POINT_PX[0]), max(LEAST_PX[1], share * POINT_PX[1])
 
 
-def _raise_front(plot: Any, element: object) -> None:
-    for renderer in plot.state.renderers:
-        if isinstance(renderer.glyph, Line):
-            renderer.level = "annotation"
+def _raise_front(plot: Any, element: object, *, crowded: bool) -> None:
+    """Put the dots over the points; where these hide each other, the line, too, on an edge of the ground's colour.
+
+    So it is told from them by lightness, whatever their colours are and whatever the ground is.
+    """
+    line, dots = (next(one for one in plot.state.renderers if isinstance(one.glyph, kind)) for kind in (Line, Scatter))
+    dots.name = BESIDE
+    line.level, dots.level = "overlay" if crowded else "glyph", "overlay"
+    edge = {"line_color": SURFACE, "line_width": EDGE_PX, "level": "annotation" if crowded else "underlay"}
+    plot.state.line("x", "y", source=line.data_source, **edge)
 
 
 def judged(views: Views, x: str, y: str) -> bool:
@@ -110,12 +127,13 @@ def judged(views: Views, x: str, y: str) -> bool:
 def front_parts(
     views: Views, x: str, y: str, *, ids: Sequence[str] | None = None, groups: str = ""
 ) -> list[hv.Element]:
-    """What `trade_off` draws beside the models: fronts of groups, the front, its intervals."""
-    beside, corners, whiskers, turn = _front_tables(views, x, y, ids, groups)
+    """What `trade_off` draws beside the models: fronts of groups, the front, its intervals, dots on its models."""
+    beside, corners, whiskers, dots, turn = _front_tables(views, x, y, ids, groups)
     return [
         hv.Segments(beside, ENDS, ["colour"]).opts(color="colour", line_width=1.5),
         hv.Curve(corners, "x", "y").opts(color=INK_2, line_width=2, line_dash=[5, 3], interpolation=turn),
         hv.Segments(whiskers, ENDS).opts(color=INK_2, line_width=1),
+        hv.Points(dots, ["x", "y"]).opts(color=SURFACE, line_color=INK, line_width=1.5, size=DOT_PX),
     ]
 
 
@@ -123,13 +141,14 @@ def front_columns(
     views: Views, x: str, y: str, *, ids: Sequence[str] | None = None, groups: str = ""
 ) -> list[dict[str, list[Any]]]:
     """The columns that `front_parts` have in a figure, part by part, many times as fast as drawing them."""
-    beside, corners, whiskers, turn = _front_tables(views, x, y, ids, groups)
+    beside, corners, whiskers, dots, turn = _front_tables(views, x, y, ids, groups)
     xs, ys = (np.repeat(corners[axis].to_numpy(), 2) for axis in "xy")
     stairs = (xs[1:], ys[:-1]) if turn == "steps-post" else (xs[:-1], ys[1:])
     return [
         _columns(beside.rename(columns={"colour": "color"})),
         {axis: at.tolist() for axis, at in zip("xy", stairs, strict=True)},
         _columns(whiskers),
+        _columns(dots),
     ]
 
 
@@ -140,8 +159,8 @@ def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
 
 def _front_tables(
     views: Views, x: str, y: str, ids: Sequence[str] | None, groups: str
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, str]:
-    """Pieces of groups' fronts, corners of the front, its intervals, and where lines between the corners turn."""
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, str]:
+    """Pieces of groups' fronts, corners of the front, its intervals, its models, and where lines at corners turn."""
     directions = _directions(views, x, y)
     turn = "steps-post" if directions[0] == "lower" else "steps-pre"
     front, beside = NO_FRONT, NO_PIECES
@@ -150,7 +169,7 @@ def _front_tables(
         beside = _fronts(views, (x, y), groups, ids, turn == "steps-post") if groups else beside
     models = compare.models(views)
     every = pd.DataFrame({"x": column(models[x].to_pylist()), "y": column(models[y].to_pylist())})
-    return beside, _staircase(front, every, directions), _whiskers(front), turn
+    return beside, _staircase(front, every, directions), _whiskers(front), front[["x", "y"]], turn
 
 
 def _directions(views: Views, x: str, y: str) -> tuple[str, str]:

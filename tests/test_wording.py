@@ -1,6 +1,6 @@
 import pytest
 
-from cc_ray.wording import format_change, format_interval, format_value
+from cc_ray.wording import format_change, format_interval, format_value, label_with_unit
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,13 @@ def test_percentages_differ_in_points() -> None:
     assert format_change(0.0, "percent") == "±0.0 points"
     assert format_change(-0.0001, "percent") == "±0.0 points"
     assert format_change(1500, "bytes") == "+1.50 kB"
+
+
+def test_a_label_tells_the_unit_that_its_numbers_do_not() -> None:
+    assert label_with_unit("Batch latency", "s", "number") == "Batch latency (s)"
+    assert label_with_unit("Throughput", "instances/s", "count") == "Throughput (instances/s)"
+    assert label_with_unit("Size", "bytes", "bytes") == "Size"
+    assert label_with_unit("Speed-up", "", "number") == "Speed-up"
 
 
 def test_an_interval_names_its_unit_once_where_it_can() -> None:

@@ -24,8 +24,8 @@ LEAD: Final = (
     "were made."
 )
 FRONT: Final = (
-    "Trade-off front: the models that no other one beats on both axes; with a filter, of those that pass. Bars are "
-    "95 % intervals. Drag the dotted lines to set limits, which filter."
+    "Trade-off front: the models that no other one beats on both axes, each with a dot in it; with a filter, of "
+    "those that pass. Bars are 95 % intervals. Drag the dotted lines to set limits, which filter."
 )
 SEARCH: Final = "Words of a base model, an operation or parameter=value of any step; Enter searches"
 FOLD: Final = (

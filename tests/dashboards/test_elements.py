@@ -77,7 +77,7 @@ def test_fronts_of_groups_stand_beside_that_of_all(snapshot: Snapshot) -> None:
 def test_the_front_is_of_the_models_asked_for(snapshot: Snapshot) -> None:
     ids = compare.passing(snapshot.views, at_least={"accuracy": 0.9})
 
-    _, line, _, _ = trade_off(snapshot.views, "size_bytes", "accuracy", ids=ids).values()
+    _, line, *_ = trade_off(snapshot.views, "size_bytes", "accuracy", ids=ids).values()
 
     front = compare.front(snapshot.views, ["size_bytes", "accuracy"], ids=ids).to_pylist()
     assert list(line.dimension_values("x"))[1:-1] == sorted(row["size_bytes"] for row in front if row["on_front"])
@@ -92,19 +92,20 @@ def test_the_map_needs_no_metric(snapshot: Snapshot) -> None:
 def test_the_front_is_what_compare_says(snapshot: Snapshot) -> None:
     found = trade_off(snapshot.views, "size_bytes", "accuracy", "accuracy", size="size_bytes")
 
-    _, line, _, points = found.values()
+    _, line, _, dots, points = found.values()
     front = compare.front(snapshot.views, ["size_bytes", "accuracy"]).to_pylist()
     drawn_x = list(line.dimension_values("x"))
     assert drawn_x[1:-1] == sorted(row["size_bytes"] for row in front if row["on_front"])
     assert (drawn_x[0], drawn_x[-1]) == (drawn_x[1], max(row["size_bytes"] for row in snapshot.models.values()))
+    assert sorted(dots.dimension_values("x")) == drawn_x[1:-1]
     assert list(points.dimension_values("y")) == [row["accuracy"] for row in snapshot.models.values()]
     drawn(found)
 
 
 def test_a_metric_without_a_better_side_has_no_front(snapshot: Snapshot) -> None:
-    _, line, bars, _ = trade_off(snapshot.views, "sparsity", "accuracy").values()
+    _, line, bars, dots, _ = trade_off(snapshot.views, "sparsity", "accuracy").values()
 
-    assert (len(line), len(bars)) == (0, 0)
+    assert (len(line), len(bars), len(dots)) == (0, 0, 0)
 
 
 def test_logarithmic_axes_draw(snapshot: Snapshot) -> None:

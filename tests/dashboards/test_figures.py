@@ -2,12 +2,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bokeh.models import HoverTool
+from bokeh.models import HoverTool, Line
 
 from dashboards import figures
 from dashboards.figures import Plot
+from dashboards.marks import BESIDE
 from dashboards.model_map import model_map
 from dashboards.snapshot import Snapshot
+from dashboards.theme import INK_2, SURFACE, contrast, token
 from dashboards.trade_offs import front_columns, trade_off
 
 
@@ -66,6 +68,27 @@ def test_plots_share_a_selection_and_a_ring_around_what_is_pointed_at(snapshot: 
     assert [callback.name for callback in pointing if callback] == [figures.POINTING]
 
 
+@pytest.mark.parametrize("crowded", [False, True])
+def test_the_front_is_seen_among_points_of_any_lightness(
+    snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch, crowded: bool
+) -> None:
+    monkeypatch.setattr("dashboards.trade_offs.CROWDED", 3 if crowded else 400)
+    columns = {"model_id": list(snapshot.models), "tooltip": [""] * len(snapshot.models)}
+
+    found = figures.render(trade_off(snapshot.views, "size_bytes", "accuracy"), columns)
+
+    line, edge = (one for one in found.figure.renderers if isinstance(one.glyph, Line))
+    dots = next(one for one in found.figure.renderers if one.name == BESIDE)
+    assert (line.glyph.line_color, edge.glyph.line_color) == (INK_2, SURFACE)
+    assert edge.glyph.line_width > 2 * line.glyph.line_width
+    assert edge.data_source is line.data_source
+    levels = ("annotation", "overlay") if crowded else ("underlay", "glyph")
+    assert (edge.level, line.level, dots.level) == (*levels, "overlay")
+    for dark in (False, True):
+        assert contrast(token("ink-2", dark=dark), token("surface", dark=dark)) > 4.5
+    assert found.points is not dots
+
+
 @pytest.mark.parametrize(("x", "y"), [("size_bytes", "accuracy"), ("accuracy", "size_bytes"), ("sparsity", "accuracy")])
 @pytest.mark.parametrize("groups", ["", "base"])
 def test_the_columns_of_a_front_are_those_that_are_drawn(snapshot: Snapshot, x: str, y: str, groups: str) -> None:
@@ -76,7 +99,7 @@ def test_the_columns_of_a_front_are_those_that_are_drawn(snapshot: Snapshot, x: 
 
     figures.renew_first(whole, front_columns(snapshot.views, x, y, ids=ids, groups=groups))
 
-    parts: list[tuple[Any, Any]] = list(zip(whole.figure.renderers[:3], part.figure.renderers[:3], strict=True))
+    parts: list[tuple[Any, Any]] = list(zip(whole.figure.renderers[:4], part.figure.renderers[:4], strict=True))
     for shown, drawn in parts:
         for name, column in drawn.data_source.data.items():
             assert np.array_equal(np.asarray(shown.data_source.data[name]), np.asarray(column))
