@@ -21,6 +21,7 @@ KINDS: Final = ("flipped", "lost", "gained", "disagree", "wrong", "all")
 ORDERS: Final = ("change", "loss", "instance")
 LAYER_VIEWS: Final = ("modules", "heat", "sensitivity", "similarity")
 VISUALS: Final = ("sparsity", "weights", "activations")
+PROBE_SPLITS: Final = ("evaluation", "calibration")
 STUDY_VIEWS: Final = ("trials", "log", "cluster")
 TRIALS: Final = ("all", "running", "pending", "finished", "failed", "stopped")
 SIDES: Final = ("details", "filter", "table", "insights", "compress")
@@ -73,6 +74,9 @@ class State(param.Parameterized):
     model_sort = param.String("", doc="Module path that models are sorted by; with - the least first.")
     probed = param.String("", doc="Series of sensitivity shown: digits of its model, and its number.")
     probe_metric = param.String("", doc="Metric whose sensitivity is shown.")
+    probe_split: Any = param.Selector(
+        default="evaluation", objects=list(PROBE_SPLITS), doc="Split that sensitivity was measured on."
+    )
     other = param.String("", doc="Digits of the model whose layer is looked at beside the base's.")
     study = param.String("", doc="study_id of the study shown; empty for the newest, one that runs first.")
     trials: Any = param.Selector(default="all", objects=list(TRIALS), doc="State of the trials shown.")

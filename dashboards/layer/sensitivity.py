@@ -23,11 +23,18 @@ from dashboards.layer.terms import term
 from dashboards.layer.view import Card, View
 from dashboards.scales import ColourScale
 from dashboards.session import DRAWING, Session
+from dashboards.sharing.shown import Shown
 from dashboards.snapshot import Metric, Row, Snapshot
 from dashboards.theme import layout
 
+SPLIT_HINTS: Final = {
+    "evaluation": "Measured on the instances that models are judged on",
+    "calibration": "Measured on instances that steps may look at, so that the others still judge what is chosen by it",
+}
 CURVES_PX: Final = 300
 """Height of the drawn curves."""
+PROBED: Final = frozenset({"models", "snapshot", "probed", "probe_metric", "probe_split"})
+"""Choices that another series is shown after."""
 Probed = tuple[Series, Metric] | None
 Drawn = tuple[Figure, Series, Metric]
 
@@ -53,9 +60,9 @@ class Sensitivity(View):
     def update(self, changed: frozenset[str], now: Chosen) -> None:
         """Ask for what the change touches."""
         snapshot, chosen = self.session.snapshot, self.session.state.param.values()
-        if changed & {"models", "snapshot", "probed", "probe_metric", "layers", "layer_sort"}:
+        if changed & (PROBED | {"layers", "layer_sort"}):
             self.levels.ask(partial(_draw, snapshot, now, chosen), self._show)
-        if changed & {"models", "snapshot", "probed", "probe_metric"}:
+        if changed & PROBED:
             self.drawn = None
             self.curves.ask(partial(_curves, snapshot, now, chosen), self._show_curves, DRAWING)
         elif "layer" in changed and self.drawn is not None:
@@ -63,9 +70,8 @@ class Sensitivity(View):
             bring_out(figure, series, chosen["layer"])
             self.curves.head.content = _title(series, metric, chosen["layer"])
 
-    def _show(self, content: tuple[str, str, str]) -> None:
-        self.levels.head.content, self.levels.body.content, metric = content
-        measured = shown.sensitivity(metric)
+    def _show(self, content: tuple[str, str, list[Shown]]) -> None:
+        self.levels.head.content, self.levels.body.content, measured = content
         self.levels.menu.show(measured)
         self.curves.menu.show([*measured, *shown.bisections()])
 
@@ -100,17 +106,17 @@ def _probed(snapshot: Snapshot, now: Chosen, chosen: dict[str, str]) -> Probed:
         return None
     name = chosen["probe_metric"] if chosen["probe_metric"] in metrics else metrics[0]
     series = all_series(snapshot.views, name)
-    return chosen_series(series, chosen["probed"], now.base), snapshot.metrics[name]
+    return chosen_series(series, chosen["probed"], now.base, chosen["probe_split"]), snapshot.metrics[name]
 
 
-def _draw(snapshot: Snapshot, now: Chosen, chosen: dict[str, str]) -> tuple[str, str, str]:
-    """Head and body of the levels, and the metric that they show."""
+def _draw(snapshot: Snapshot, now: Chosen, chosen: dict[str, str]) -> tuple[str, str, list[Shown]]:
+    """Head and body of the levels, and what they show as questions."""
     found = _probed(snapshot, now, chosen)
     if found is None:
-        return "<h2>Sensitivity</h2>", how_to_probe(snapshot, now.base), ""
+        return "<h2>Sensitivity</h2>", how_to_probe(snapshot, now.base), []
     series, metric = found
     head = _bar(snapshot, series, metric)
-    return head, grid(_grid(series, metric, chosen)), metric.metric
+    return head, grid(_grid(series, metric, chosen)), shown.sensitivity(metric.metric, series.split)
 
 
 def _grid(series: Series, metric: Metric, chosen: dict[str, str]) -> Grid:
@@ -166,12 +172,15 @@ def _bar(snapshot: Snapshot, series: Series, metric: Metric) -> str:
     titles = {name: snapshot.metrics[name].label for name in names}
     every = all_series(snapshot.views, metric.metric)
     options = {one.key: f"{snapshot.labels.name(one.model)} · {one.what}" for one in every}
+    splits: dict[str, str] = {one.split: one.split.capitalize() for one in every if one.key == series.key}
+    choice = markup.switch("probe_split", splits, series.split, SPLIT_HINTS) if len(splits) > 1 else ""
     good = "higher" if metric.direction == "higher" else "lower"
     return (
-        f'<div class="bar">{markup.select("probe_metric", "Metric", titles, metric.metric)}'
-        f'<span class="wide">{markup.select("probed", "Compressed", options, series.key)}</span></div>'
-        f'<div class="bar keys"><span>{term("sensitivity", "Change of the metric")} with each layer compressed alone, '
-        f"the most harmed first; {good} is better. The model as it is: {_whole(series, metric)}.</span></div>"
+        f'<div class="bar">{markup.select("probe_metric", "Metric", titles, metric.metric)}{choice}'
+        f'<span class="roomy">{markup.select("probed", "Compressed", options, series.key)}</span></div>'
+        f'<div class="bar keys"><span>{term("sensitivity", "Change of the metric")} on the {series.split} '
+        f"split with each layer compressed alone, the most harmed first; {good} is better. The model as it is: "
+        f"{_whole(series, metric)}.</span></div>"
     )
 
 
@@ -186,6 +195,8 @@ def _curves(snapshot: Snapshot, now: Chosen, chosen: dict[str, str]) -> tuple[Dr
     if found is None:
         return None, answers
     series, metric = found
+    if series.parameter is None:
+        return None, answers  # There is no level to draw a curve over.
     return (
         figures.plain(lambda: sensitivity_curves(series, metric), f"{metric.label} by level, a line per layer"),
         series,

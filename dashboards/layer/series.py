@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import pyarrow as pa
 
@@ -15,7 +16,11 @@ from cc_ray.compare.labels import title, value_text
 from cc_ray.views import Views
 from dashboards.layer.answers import KEPT
 from dashboards.snapshot import Row
-from dashboards.state import short
+from dashboards.state import PROBE_SPLITS, short
+
+Split = Literal["evaluation", "calibration"]
+Done = tuple[str, str, str, str | None]
+"""What was done to which model: its model_id, operation, parameters (JSON), name of the level."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,8 @@ class Series:
 
     key: str
     """In the address."""
+    split: Split
+    """What was judged on."""
     model: str
     operation: str
     parameters: Mapping[str, object]
@@ -51,17 +58,25 @@ class Series:
 
 @lru_cache(KEPT)
 def all_series(views: Views, metric: str) -> tuple[Series, ...]:
-    """The rows of `compare.sensitivity`, by what was done to which model."""
-    groups: dict[tuple[str, str, str, str | None], list[Row]] = defaultdict(list)
-    for row in compare.sensitivity(views, metric).to_pylist():
-        groups[row["parent"], row["operation"], row["parameters"], row["parameter"]].append(row)
+    """The rows of `compare.sensitivity`, by what was done to which model and by split; the same on both has one key."""
     counts: dict[str, int] = defaultdict(int)
+    keys: dict[Done, str] = {}
     found = []
-    for (model, operation, parameters, parameter), rows in groups.items():
-        counts[model] += 1
-        key = f"{short(model)}-{counts[model]}"
-        found.append(Series(key, model, operation, json.loads(parameters), parameter, tuple(rows)))
+    for split in PROBE_SPLITS:
+        for done, rows in _by_what_was_done(views, metric, split).items():
+            model, operation, parameters, parameter = done
+            if done not in keys:
+                counts[model] += 1
+                keys[done] = f"{short(model)}-{counts[model]}"
+            found.append(Series(keys[done], split, model, operation, json.loads(parameters), parameter, tuple(rows)))
     return tuple(found)
+
+
+def _by_what_was_done(views: Views, metric: str, split: Split) -> dict[Done, list[Row]]:
+    groups: dict[Done, list[Row]] = defaultdict(list)
+    for row in compare.sensitivity(views, metric, split=split).to_pylist():
+        groups[row["parent"], row["operation"], row["parameters"], row["parameter"]].append(row)
+    return groups
 
 
 @lru_cache(KEPT)
@@ -70,11 +85,13 @@ def probed_metrics(views: Views, metrics: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(metric for metric in metrics if all_series(views, metric))
 
 
-def chosen_series(series: Sequence[Series], key: str, base: str) -> Series:
-    """The one of a key, else the largest of a model, else the largest of all."""
+def chosen_series(series: Sequence[Series], key: str, base: str, split: str = "evaluation") -> Series:
+    """The one of a key, else the largest of a model, else the largest of all; on the split, where it was measured."""
     named = [one for one in series if one.key == key]
     own = [one for one in series if one.model == base]
-    return (named or sorted(own or series, key=lambda one: -len(one.rows)))[0]
+    largest = max(named or own or series, key=lambda one: len(one.rows))
+    alike = [one for one in series if one.key == largest.key]
+    return next((one for one in alike if one.split == split), alike[0])
 
 
 def bisections(views: Views, models: Sequence[str]) -> list[Row]:

@@ -42,9 +42,9 @@ def cell(model: str | None, base: str, path: str) -> list[Shown]:
     return [*modules(one, "weights", path), *modules(one, "activations", path)]
 
 
-def sensitivity(metric: str) -> list[Shown]:
-    """Of what compressing each layer alone costs, by the metric that is shown; nothing where none was measured."""
-    return [asked(f"Sensitivity: {metric}", "sensitivity", metric=metric)] if metric else []
+def sensitivity(metric: str, split: str) -> list[Shown]:
+    """Of what compressing each layer alone costs, by metric and split that are shown; nothing without any."""
+    return [asked(f"Sensitivity: {metric}", "sensitivity", metric=metric, split=split)] if metric else []
 
 
 def bisections() -> list[Shown]:

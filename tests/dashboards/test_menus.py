@@ -96,7 +96,8 @@ def of_layers(snapshot: Snapshot, chosen: Chosen) -> list[Shown]:
     ]
     for measure in MEASURES.values():
         found += layers.heat_map(chosen.ids, chosen.base, measure)
-    found += layers.cell(chosen.ids[0], chosen.base, "conv1") + layers.sensitivity("accuracy")
+    found += layers.cell(chosen.ids[0], chosen.base, "conv1") + layers.sensitivity("accuracy", "evaluation")
+    found += layers.sensitivity("accuracy", "calibration")
     return found + layers.bisections() + layers.similarity(chosen.ids[0], chosen.base)
 
 

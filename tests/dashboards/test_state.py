@@ -51,6 +51,7 @@ def test_every_choice_survives_the_address() -> None:
         model_sort="blocks.0.conv1",
         probed="0123456789-2",
         probe_metric="loss",
+        probe_split="calibration",
         other="0123456789",
         study="small digits/2",
         trials="failed",
