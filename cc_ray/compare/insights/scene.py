@@ -83,7 +83,8 @@ class Scene:
     ) -> None:
         self.views = views
         self.models = models
-        self.wanted = [model_id for model_id in models if model_id in set(wanted)]
+        about = set(wanted)
+        self.wanted = [model_id for model_id in models if model_id in about]
         self.labels = labels
         self.definitions = definitions
         self._base = base
