@@ -91,7 +91,7 @@ def findings(snapshot: Snapshot, found: Sequence[Row]) -> str:
         return ""
     several = len({row["model_id"] for row in found}) > 1
     lines = "".join(
-        f'<li class="{esc(row["severity"])}">'
+        f'<li data-severity="{esc(row["severity"])}">'
         + (f"<b>{esc(snapshot.labels.name(row['model_id']))}</b> " if several else "")
         + (f"<code>{esc(row['layer'])}</code> " if row["layer"] else "")
         + f"{esc(row['message'])}</li>"

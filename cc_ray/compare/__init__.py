@@ -38,6 +38,8 @@ from cc_ray.compare.models import (
     show,
     studies,
     trials,
+    with_activations,
+    with_layers,
 )
 from cc_ray.compare.recipes.diff import nearest, only_what_differs
 from cc_ray.compare.recipes.differences import Differences, differences
@@ -155,6 +157,8 @@ __all__ = [
     "trials",
     "weight_changes",
     "weight_distribution",
+    "with_activations",
+    "with_layers",
     "word_changes",
     "worst_slices",
     "zero_overlap",

@@ -405,6 +405,8 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     Question(compare.noise_floor),
     Question(compare.one_seed_warning),
     # Layers.
+    Question(compare.with_layers),
+    Question(compare.with_activations),
     Question(compare.layer_tree),
     Question(compare.most_changed_layers),
     Question(compare.zero_overlap),

@@ -123,9 +123,32 @@ def answering(views: Views, ids: Iterable[str]) -> list[str]:
     Raises:
         ModelNotFoundError: If the store has no such model.
     """
+    return _having(views, "predictions", ids)
+
+
+def with_layers(views: Views, ids: Iterable[str]) -> list[str]:
+    """Those of these models of whose weights something is recorded, layer by layer, in the order given.
+
+    Raises:
+        ModelNotFoundError: If the store has no such model.
+    """
+    return _having(views, "layers", ids)
+
+
+def with_activations(views: Views, ids: Iterable[str]) -> list[str]:
+    """Those of these models of whose modules' outputs something is recorded, in the order given.
+
+    Raises:
+        ModelNotFoundError: If the store has no such model.
+    """
+    return _having(views, "activations", ids)
+
+
+def _having(views: Views, table: str, ids: Iterable[str]) -> list[str]:
+    """Those of some models that a table has a row of."""
     wanted = known(views, ids)
     chosen, given = named_in(wanted)
-    there = set(column(views, f"SELECT DISTINCT model_id FROM predictions WHERE {chosen}", given))
+    there = set(column(views, f"SELECT DISTINCT model_id FROM {table} WHERE {chosen}", given))
     return [model_id for model_id in wanted if model_id in there]
 
 
@@ -153,15 +176,18 @@ def studies(views: Views) -> pa.Table:
     """A row per study in its last state, newest first, with the columns of the view and counts.
 
     The counts: trials, finished, failed, running, pending, stopped (trials by their last state), models (that the
-    trials ended in), steps_run, steps_reused.
+    trials ended in; of a study without trials, as importers make them, those that are its own), steps_run,
+    steps_reused.
     """
     states = ", ".join(f"count(trial_id) FILTER (trials.state = '{state}') AS {state}" for state in _STATES)
     return views.sql(f"""
         SELECT
-            studies.*, count(trial_id) AS trials, {states}, count(DISTINCT model_id) AS models,
+            studies.*, count(trial_id) AS trials, {states},
+            if(count(trial_id) > 0, count(DISTINCT model_id), coalesce(any_value(own), 0)) AS models,
             coalesce(sum(steps_run), 0)::BIGINT AS steps_run, coalesce(sum(steps_reused), 0)::BIGINT AS steps_reused
         FROM studies
         LEFT JOIN trials USING (study_id)
+        LEFT JOIN (SELECT study_id, count(*) AS own FROM models GROUP BY study_id) USING (study_id)
         GROUP BY ALL
         ORDER BY started_at DESC, study_id
     """)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -17,6 +17,7 @@ from dashboards.layer.detail import cell_detail
 from dashboards.layer.grid import Grid, Head, grid, legend, next_sort, order
 from dashboards.layer.measures import MEASURES, Matrix, matrix
 from dashboards.layer.modules import search
+from dashboards.layer.nothing import NO_LAYER
 from dashboards.layer.terms import info
 from dashboards.layer.view import Card, View
 from dashboards.scales import colour_scale
@@ -100,7 +101,7 @@ def _draw(snapshot: Snapshot, now: Chosen, chosen: dict[str, str]) -> tuple[str,
     paths = compare.matching(snapshot.views, whole.paths, chosen["layers"]) if chosen["layers"] else whole.paths
     rows = [place for place, path in enumerate(whole.paths) if _within(path, paths)]
     if not rows:
-        return "", _no_layer(whole.paths)
+        return "", NO_LAYER
     drawn = _grid(snapshot, whole, rows, chosen)
     scale = colour_scale(drawn.values)
     note = f'<span class="hint">{MOST} of {len(found):,} models: search to see others.</span>'
@@ -145,12 +146,6 @@ def _brief(snapshot: Snapshot, id: str) -> str:
 
 def _within(path: str, found: list[str]) -> bool:
     return any(path == up or path.startswith(f"{up}.") for up in found)
-
-
-def _no_layer(paths: Sequence[str]) -> str:
-    if paths:
-        return '<p class="empty">No layer has this in its path. Shorten the pattern.</p>'
-    return '<p class="empty">The store holds no weights of these models, so nothing is known of their layers.</p>'
 
 
 def _none(chosen: dict[str, str]) -> str:

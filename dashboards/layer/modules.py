@@ -163,9 +163,7 @@ def _detail(session: Session, now: Chosen, visual: str, path: str) -> tuple[str,
 
 
 def _none(pattern: str) -> str:
-    if pattern:
-        return f'<p class="empty">No module has “{markup.esc(pattern)}” in its path. Shorten the pattern.</p>'
-    return '<p class="empty">Nothing is recorded of the layers of these models: choose others on the Overview.</p>'
+    return f'<p class="empty">No module has “{markup.esc(pattern)}” in its path. Shorten the pattern.</p>'
 
 
 def _bar(state: State) -> str:

@@ -19,6 +19,7 @@ from dashboards.layer import shown
 from dashboards.layer.answers import KEPT
 from dashboards.layer.grid import Grid, Head, grid, legend, next_sort, order
 from dashboards.layer.modules import search
+from dashboards.layer.nothing import NO_LAYER
 from dashboards.layer.terms import term
 from dashboards.layer.view import Card, View
 from dashboards.scales import ColourScale, Values
@@ -93,12 +94,13 @@ def _draw(snapshot: Snapshot, now: Chosen, chosen: dict[str, str]) -> tuple[str,
     pairs = _similar(snapshot.views, model, now.base)
     head = _bar(snapshot, now, model, chosen, pairs)
     if not pairs:
-        return head, '<p class="empty">No activations are recorded of both models: choose another one.</p>'
+        name = markup.esc(snapshot.labels.name(model))
+        return head, f'<p class="empty">Not known: what the layers of {name} put out. Choose another model above.</p>'
     rows, columns = ([*dict.fromkeys(pair[which] for pair in pairs)] for which in (0, 1))
     if chosen["layers"]:
         rows, columns = (_matching(snapshot.views, paths, chosen["layers"]) for paths in (rows, columns))
     if not rows or not columns:
-        return head, '<p class="empty">No layer has this in its path. Shorten the pattern.</p>'
+        return head, NO_LAYER
     values = np.array([[_number(pairs[row, column]["cka"]) for column in columns] for row in rows], float)
     down, across = _sorted(values, rows, columns, chosen)
     texts = [[format_value(value, "number") for value in line] for line in values[down][:, across].tolist()]
@@ -140,13 +142,20 @@ def _number(value: float | None) -> float:
 def _bar(snapshot: Snapshot, now: Chosen, model: str, chosen: dict[str, str], pairs: dict[tuple[str, str], Row]) -> str:
     ids = list(dict.fromkeys([*now.ids, model, now.base]))
     names = {short(id): snapshot.labels.name(id) for id in ids}
-    sample = next(iter(pairs.values()))["instances"] if pairs else 0
     base = markup.esc(snapshot.labels.name(now.base))
     return (
-        f'<div class="bar"><span class="wide">{markup.select("other", "Model", names, short(model))}</span>'
-        f'<span class="soft">beside ◆ {base}</span>{search(chosen["layers"])}</div>'
-        f'<div class="bar keys">{term("cka", "CKA")} of outputs over {sample} instances {legend(WHOLE, "number")}</div>'
+        f'<div class="bar"><span class="roomy">{markup.select("other", "Model", names, short(model))}</span>'
+        f'<span class="soft">beside ◆ {base}</span>{search(chosen["layers"])}</div>{_keys(pairs)}'
     )
+
+
+def _keys(pairs: dict[tuple[str, str], Row]) -> str:
+    """What the colours mean, and over how much it was measured."""
+    if not pairs:
+        return ""
+    sample = next(iter(pairs.values()))["instances"]
+    said = f"{term('cka', 'CKA')} of outputs over {sample:,} instance{'s' if sample != 1 else ''}"
+    return f'<div class="bar keys"><span>{said}</span> {legend(WHOLE, "number")}</div>'
 
 
 def _nearest(snapshot: Snapshot, now: Chosen, chosen: dict[str, str]) -> tuple[str, str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import panel as pn
 import param
 
 from cc_ray import compare
+from cc_ray.views import Views
 from dashboards.behaviour.asked import Asked, brushed
 from dashboards.behaviour.calibration import Calibration
 from dashboards.behaviour.classes import Classes
@@ -19,6 +22,7 @@ from dashboards.behaviour.slices import Slices
 from dashboards.behaviour.summary import Summary
 from dashboards.behaviour.texts import GeneratedTexts
 from dashboards.behaviour.tokens import TokenLosses
+from dashboards.behaviour.unknown import unknown
 from dashboards.behaviour.view import MODELS, View
 from dashboards.chosen import Chosen, chosen, drop, head
 from dashboards.components import Html, Message
@@ -40,6 +44,18 @@ VIEWS: Final[tuple[type[View], ...]] = (
     GeneratedTexts,
     TokenLosses,
 )
+
+
+@dataclass(frozen=True)
+class Known:
+    """What decides which parts there are."""
+
+    generated: bool = False
+    """Whether the models generate text."""
+    silent: tuple[str, ...] = ()
+    """Those of the base and the models of which no answers are known."""
+
+
 OF_MEASURE: Final = {"kept": "", "rank": ""}
 """Choices that only mean something for the measure they were made for."""
 
@@ -61,7 +77,7 @@ class Behaviours(Page):
         self.made: dict[str, View] = {}
         self.waiting: dict[str, set[str]] = {}
         self.shown: Chosen | None = None
-        self.generated = False
+        self.known = Known()
 
     def view(self) -> pn.viewable.Viewable:
         """The models and the parts above, one part below."""
@@ -78,27 +94,30 @@ class Behaviours(Page):
             return
         if changed & MODELS:
             self.head.content = head(self.session, now)
-            if self.shown is None or now.base != self.shown.base:
-                views = self.session.snapshot.views
-                self.session.apart("behaviours-kind", lambda: compare.generates(views, now.base), self._know)
+            self.known = Known(self.known.generated)
+            self.session.apart("behaviours-known", partial(_known, self.session.snapshot.views, now), self._know)
         self.shown = now
         for waiting in self.waiting.values():
             waiting |= changed
         self._show(now)
 
-    def _know(self, generated: bool) -> None:
-        """Parts depend on whether the models generate text."""
-        if generated != self.generated and self.shown is not None:
-            self.generated = generated
+    def _know(self, known: Known) -> None:
+        """Parts depend on whether the models generate text; there are none where no answers are known."""
+        if known != self.known and self.shown is not None:
+            self.known = known
             self._show(self.shown)
 
     def _part(self) -> type[View]:
-        offered = [view for view in VIEWS if view.generated in (None, self.generated)]
+        offered = [view for view in VIEWS if view.generated in (None, self.known.generated)]
         return next((view for view in offered if view.name == self.session.state.part), offered[0])
 
     def _show(self, now: Chosen) -> None:
+        if self.known.silent:
+            self.tabs.content = ""
+            self._tell(unknown(self.session.snapshot, self.session.state, now, self.known.silent))
+            return
         kind = self._part()
-        self.tabs.content = tabs(self.session.state, kind, self.generated)
+        self.tabs.content = tabs(self.session.state, kind, self.known.generated)
         if kind.name not in self.made:
             self.made[kind.name] = made = kind(self.session, self._do)
             self.deck.add(kind.name, made.view())
@@ -111,15 +130,19 @@ class Behaviours(Page):
     def _empty(self, now: Chosen | None) -> None:
         self.shown = now
         self.head.content = head(self.session, now) if now else ""
-        self.tabs.content = tabs(self.session.state, self._part(), self.generated)
-        for waiting in self.waiting.values():
-            waiting |= MODELS
-        self.deck.show("nothing")
+        self.tabs.content = tabs(self.session.state, self._part(), self.known.generated)
         overview = self.session.state.query(page="overview") or "./"
-        self.nothing.content = (
+        self._tell(
             '<p class="empty">Select a model besides the base to see how its answers differ: on the '
             f'<a href="{esc(overview)}">Overview</a>, or choose another base above.</p>'
         )
+
+    def _tell(self, content: str) -> None:
+        """Say why there is no part, and what to do."""
+        for waiting in self.waiting.values():
+            waiting |= MODELS
+        self.nothing.content = content
+        self.deck.show("nothing")
 
     def _do(self, message: Message) -> None:
         state = self.session.state
@@ -132,6 +155,8 @@ class Behaviours(Page):
                 state.offset = max(0, int(message["offset"]))
             case "drop":
                 drop(self.session, [message["model"]])
+            case "keep":
+                self.session.select(message["models"].split())
             case "brush":
                 kept = brushed(self.session, message["model"], message.get("low"), message.get("high"))
                 self._choose({"kept": kept})
@@ -145,6 +170,12 @@ class Behaviours(Page):
         if set(known) - {"part", "focus", "flow", "pair"}:
             known = {"offset": 0, **known}
         state.param.update(**known)
+
+
+def _known(views: Views, now: Chosen) -> Known:
+    every = dict.fromkeys((now.base, *now.ids))
+    answering = set(compare.answering(views, every))
+    return Known(compare.generates(views, now.base), tuple(id for id in every if id not in answering))
 
 
 def _possible(name: str, value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import panel as pn
@@ -12,6 +13,7 @@ from dashboards.components import Html, Message
 from dashboards.deck import Deck
 from dashboards.layer.heat import Heat
 from dashboards.layer.modules import Modules
+from dashboards.layer.nothing import missing, nothing
 from dashboards.layer.sensitivity import Sensitivity
 from dashboards.layer.similarity import Similarity
 from dashboards.layer.view import View
@@ -44,6 +46,10 @@ class Layers(Page):
         self.made: dict[str, View] = {}
         self.waiting: dict[str, set[str]] = {}
         self.shown: Chosen | None = None
+        self.nothing = Html(css_classes=["card", "padded"], sizing_mode="stretch_both")
+        self.deck.add("nothing", self.nothing)
+        self.missing: dict[str, str] = {}
+        """Why views have nothing to show, by name."""
 
     def view(self) -> pn.viewable.Viewable:
         """The models above, then the choice of a view, then the view."""
@@ -60,15 +66,26 @@ class Layers(Page):
             self.shown = now
             names.add("models")
             self.head.content = head(self.session, now)
+            self.missing = {}
+            self.session.apart("layers-missing", partial(missing, self.session.snapshot, now), self._know)
         for waiting in self.waiting.values():
             waiting |= names
         self._show(now)
+
+    def _know(self, missing: dict[str, str]) -> None:
+        if missing and self.shown is not None:
+            self.missing = missing
+            self._show(self.shown)
 
     def _show(self, now: Chosen) -> None:
         name = self.session.state.layer_view
         titles = {other: title for other, (title, _, _) in VIEWS.items()}
         hints = {other: hint for other, (_, hint, _) in VIEWS.items()}
         self.tabs.content = markup.tabs("layer_view", titles, name, hints)
+        if name in self.missing:
+            self.nothing.content = nothing(self.missing[name], self.session.state)
+            self.deck.show("nothing")
+            return
         if name not in self.made:
             self.made[name] = VIEWS[name][2](self.session, self._do)
             self.deck.add(name, self.made[name].part())

@@ -24,7 +24,7 @@ from dashboards.studies.growth import HEIGHT_PX, growth, history, said
 from dashboards.studies.listing import ended, listing
 from dashboards.studies.live import Live, live
 from dashboards.studies.operating import Controls
-from dashboards.studies.report import Report, chosen_study, costs, report
+from dashboards.studies.report import Report, chosen_study, costs, imported, report
 from dashboards.studies.summary import head, rest
 from dashboards.studies.terms import term
 from dashboards.theme import layout
@@ -35,7 +35,7 @@ LOOK_MS = 2000
 GROWTH = "studies-growth"
 """Names the place of the chart of hypervolumes."""
 NONE = (
-    '<div class="welcome"><h1>No study has run into this store</h1><p>Search a space, and watch it here:</p>'
+    '<div class="welcome"><h1>No study has run into this store</h1>{}<p>Search a space, and watch it here:</p>'
     "<p><code>cc-ray run digits</code> <code>cc-ray run my_space.py</code></p></div>"
 )
 
@@ -129,7 +129,11 @@ class Studies(Page):
         self.report_menu.show(shown.report(asked.found))
         self.controls.take(self.session.state.study, asked.found)
         self.card.take(asked.found)
-        if asked.found is None:
+        # Where there is no study nothing can be said of one; one that begins is named in the address.
+        alone = not (self.session.snapshot.studies or self.session.state.study)
+        self.card.card.visible = self.report_card.visible = not alone
+        self.list_card.css_classes = ["card", "studies-card", *(["alone"] if alone else [])]
+        if asked.found is None or imported(asked.found.study):
             self.grown.content, self.report_card[:] = "", self._parts()
             self.drawn = None
         else:
@@ -180,7 +184,8 @@ class Studies(Page):
 
 def _ask(snapshot: Snapshot, wanted: str) -> Asked:
     if not snapshot.studies:
-        return Asked(NONE, None, "", "")
+        models = "<p>Its models came without one; the Overview shows them.</p>"
+        return Asked(NONE.format(models if snapshot.models else ""), None, "", "")
     study: Row | None = chosen_study(snapshot, wanted)
     studies = listing(snapshot, costs(snapshot), study["study_id"] if study else "")
     if study is None:

@@ -10,7 +10,7 @@ from cc_ray.compare.labels import title
 from cc_ray.wording import NOTHING, format_duration
 from dashboards.markup import esc
 from dashboards.snapshot import Row, Snapshot
-from dashboards.studies.report import STATES, objectives
+from dashboards.studies.report import STATES, imported, objectives
 from dashboards.studies.terms import term
 
 _COLOURS: Final = {
@@ -58,6 +58,11 @@ def ended(study: Row) -> int:
     return int(study["finished"] + study["failed"] + study["stopped"])
 
 
+def state_of(study: Row) -> str:
+    """The state of a study as a coloured word."""
+    return pill("imported" if imported(study) else study["state"])
+
+
 def pill(state: str) -> str:
     """A state as a coloured word."""
     return f'<span class="state {esc(state)}">{esc(state)}</span>'
@@ -89,14 +94,15 @@ def _row(snapshot: Snapshot, study: Row, costs: Row, chosen: str) -> str:
         f"{label_of(snapshot, name)}\u00a0{_ARROW.get(direction, '')}" for name, direction in objectives(study).items()
     )
     also = "".join(
-        f' <span class="{kind}">{study[state]} {state}</span>'
-        for state, kind in (("failed", "bad"), ("stopped", "soft"))
-        if study[state]
+        f' <span class="{kind}">{study[ending]} {ending}</span>'
+        for ending, kind in (("failed", "bad"), ("stopped", "soft"))
+        if study[ending]
     )
+    trials = "none" if imported(study) else f"{progress(study)} {ended(study)} of {study['trials']}{also}"
     return (
         f'<tr data-do="study" data-study="{esc(id)}" data-key="study-{esc(id)}" tabindex="0"{current}>'
-        f"<td><b>{esc(id)}</b></td><td>{pill(study['state'])}</td>"
-        f'<td class="trials-cell">{progress(study)} {ended(study)} of {study["trials"]}{also}</td>'
+        f"<td><b>{esc(id)}</b></td><td>{state_of(study)}</td>"
+        f'<td class="trials-cell">{trials}</td>'
         f'<td class="number">{study["models"]:,}</td><td class="number">{hours(costs.get("cpu_hours"))}</td>'
         f'<td class="number">{hours(costs.get("gpu_hours"))}</td>'
         f'<td class="moment">{moment(study["started_at"])}</td><td class="moment">{moment(study["finished_at"])}</td>'

@@ -79,6 +79,11 @@ def objectives(study: Row) -> dict[str, str]:
     return found
 
 
+def imported(study: Row) -> bool:
+    """Whether a study, a row of `compare.studies`, brought models without a search, as importers do."""
+    return bool(study["state"] == "finished" and not study["trials"] and study["models"])
+
+
 def report(snapshot: Snapshot, study: Row) -> Report:
     """Ask for all of a study; the answers are kept as long as the store is the same."""
     return snapshot.once(("study", study["study_id"]), lambda: _report(snapshot, study))

@@ -7,8 +7,8 @@ from typing import Any, Final
 from cc_ray.wording import NOTHING, format_change, format_duration, format_interval, format_value
 from dashboards.markup import esc, told
 from dashboards.snapshot import Row, Snapshot
-from dashboards.studies.listing import ended, hours, label_of, moment, pill, progress
-from dashboards.studies.report import Report
+from dashboards.studies.listing import ended, hours, label_of, moment, progress, state_of
+from dashboards.studies.report import Report, imported
 from dashboards.studies.terms import TERMS, term
 
 FACTS: Final = {
@@ -25,6 +25,18 @@ SHOWN: Final = 12
 def head(snapshot: Snapshot, found: Report) -> str:
     """State, progress and the best value of each objective."""
     study = found.study
+    return (
+        f'<h2 class="study-title">{esc(found.id)} {state_of(study)}</h2>{_came(found)}{_origin(snapshot, study)}'
+        f"{_best(snapshot, found)}"
+    )
+
+
+def _came(found: Report) -> str:
+    """How far it is, or how it came into the store."""
+    study = found.study
+    if imported(study):
+        at, version = moment(study["finished_at"]), esc(study["code_version"] or "")
+        return _facts({"Models": f"{study['models']:,}", "Imported": at, "By CC-Ray": version})
     waiting = ", ".join(f"{study[state]} {state}" for state in ("running", "pending") if study[state])
     facts = {
         "Trials ended": f"{ended(study):,} of {study['trials']:,}",
@@ -42,16 +54,13 @@ def head(snapshot: Snapshot, found: Report) -> str:
         "Because": esc(study["reason"] or ""),
         "Started by": esc(study["started_by"] or ""),
     }
-    return (
-        f'<h2 class="study-title">{esc(found.id)} {pill(study["state"])}</h2>'
-        f'<div class="wide-bar">{progress(study)}</div>{_facts(facts)}{_origin(snapshot, study)}'
-        f"{_best(snapshot, found)}"
-    )
+    return f'<div class="wide-bar">{progress(study)}</div>{_facts(facts)}'
 
 
 def rest(snapshot: Snapshot, found: Report) -> str:
     """What failed, what was stopped early, how far seeds move the objectives, and where it ran."""
-    return _failures(found) + _stopped(snapshot, found) + _repeats(snapshot, found) + _cluster(found)
+    where = "" if imported(found.study) else _cluster(found)
+    return _failures(found) + _stopped(snapshot, found) + _repeats(snapshot, found) + where
 
 
 def _origin(snapshot: Snapshot, study: Row) -> str:

@@ -13,7 +13,7 @@ from dashboards.gallery import pager
 from dashboards.markup import esc
 from dashboards.snapshot import Row
 from dashboards.studies.listing import moment, pill
-from dashboards.studies.report import STATES, Report
+from dashboards.studies.report import STATES, Report, imported
 from dashboards.studies.terms import TERMS
 
 PAGE: Final = 50
@@ -52,6 +52,8 @@ class Order:
 
 def filters(found: Report, state: str) -> str:
     """The choice of a state, with how many trials there are in each."""
+    if imported(found.study):
+        return ""
     counts = found.counts
     choices = {EVERY: f"All {len(found.trials):,}"}
     choices |= {name: f"{name.capitalize()} {counts[name]:,}" for name in STATES if counts[name] or name == state}
@@ -95,6 +97,12 @@ def recipe(called: str) -> str:
 
 
 def _nothing(found: Report, state: str) -> str:
+    if imported(found.study):
+        count = found.study["models"]
+        return (
+            f"This study was imported, with {count:,} model{'s' if count > 1 else ''} and without trials. The Overview "
+            "shows the models; the best of each objective are on the right."
+        )
     if not found.trials:
         return "No trial has begun yet. Trials appear here as soon as their first step waits for a worker."
     return f"No trial is {esc(state)}. Choose another state above."

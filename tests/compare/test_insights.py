@@ -356,6 +356,8 @@ def test_a_metric_of_a_part_is_a_slice(tmp_path: Path) -> None:
 
     assert "bird loses more than the rest" in one.sentence
     assert one.p_value is None
+    # Without predictions there is nothing to look at on the page of behaviours.
+    assert one.view == "Overview"
 
 
 def test_a_generated_store_and_all_its_evidence(tmp_path: Path) -> None:

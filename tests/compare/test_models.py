@@ -2,10 +2,23 @@ from pathlib import Path
 
 import pytest
 
-from cc_ray.compare import findings, metric_definitions, models, repeated_steps, show, studies, trials
+import cc_ray
+from cc_ray.compare import (
+    answering,
+    findings,
+    metric_definitions,
+    models,
+    repeated_steps,
+    show,
+    studies,
+    trials,
+    with_activations,
+    with_layers,
+)
 from cc_ray.errors import ModelNotFoundError
 from cc_ray.recipe import Step
 from cc_ray.views import Views, open_views
+from tests.benchmarks.make_store import make_store
 from tests.compare.small import START, TASK, add_model, new_store
 
 
@@ -34,6 +47,17 @@ def test_a_model_is_a_row_with_its_place_and_metrics(family: Views) -> None:
     assert found["operation"].to_pylist() == [None, "prune", "tune"]
     assert found["accuracy"].to_pylist() == [0.9, 0.7, 0.8]
     assert found["accuracy_high"].to_pylist() == [1.0, None, None]
+
+
+def test_models_of_which_something_is_recorded_are_told_from_others(tmp_path: Path) -> None:
+    views = open_views(make_store(tmp_path / "whole", models=4, instances=20).root)
+    ids = models(views)["model_id"].to_pylist()[:2]
+    bare = cc_ray.open(tmp_path / "bare", create=True)
+    alone = bare.log_model("net", task="t", metrics={"accuracy": 0.9})
+
+    for having in (answering, with_layers, with_activations):
+        assert having(views, ids[::-1]) == ids[::-1]
+        assert having(open_views(tmp_path / "bare"), [alone]) == []
 
 
 def test_primary_metrics_come_first_and_unmeasured_ones_are_there(family: Views) -> None:

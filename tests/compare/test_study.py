@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+import cc_ray
 from cc_ray import compare
 from cc_ray.errors import NotComparableError
 from cc_ray.recipe import Recipe, Step
@@ -47,6 +48,25 @@ def test_the_best_of_each_objective_is_of_the_studys_own_models(views: Views) ->
     assert (best["model_id"], best["value"], best["low"], best["high"]) == ("aaa1", 0.92, 0.91, 0.93)
     assert (found["size_bytes"]["model_id"], found["size_bytes"]["direction"]) == ("aaa0", "lower")
     assert compare.study_best(views, "other").num_rows == 0
+
+
+def test_a_study_without_trials_is_of_the_models_that_were_imported_with_it(tmp_path: Path) -> None:
+    store = cc_ray.open(tmp_path, create=True)
+    for name, accuracy in (("net", 0.9), ("pruned", 0.8)):
+        store.log_model(name, task="t", metrics={"accuracy": accuracy})
+    models = store.models()
+    study = models["study_id"].unique().to_pylist()[0]
+    times = dict.fromkeys(("started_at", "finished_at", "at"), START)
+    row = {"study_id": study, "state": "finished", "task_id": models["task_id"][0].as_py(), "search_space": "{}"}
+    row |= {"objectives": '{"accuracy": "higher"}', "environment": "{}", "code_version": "1", **times}
+    Store(tmp_path).publish("study", "imported", {"studies": [row]})
+    views = open_views(tmp_path)
+
+    (found,) = compare.studies(views).to_pylist()
+    (best,) = compare.study_best(views, study).to_pylist()
+
+    assert (found["trials"], found["models"]) == (0, 2)
+    assert (best["name"], best["value"]) == ("net", 0.9)
 
 
 def test_failures_are_counted_by_step_and_reason(views: Views) -> None:

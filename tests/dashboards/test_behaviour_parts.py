@@ -20,10 +20,12 @@ from dashboards.behaviour.matrix import flip_matrix
 from dashboards.behaviour.sums import text_sums
 from dashboards.behaviour.terms import KINDS, MEASURES, TERMS
 from dashboards.behaviour.texts import _page
+from dashboards.behaviour.unknown import unknown
 from dashboards.chosen import Chosen
 from dashboards.markup import told
 from dashboards.snapshot import Snapshot, Source
 from dashboards.state import MEASURES as NAMES
+from dashboards.state import State
 from dashboards.theme import DIVERGING, css
 from tests.benchmarks.make_store import make_store
 from tests.compare.test_generation import TEXTS, logged
@@ -43,6 +45,19 @@ def test_every_measure_and_term_is_defined() -> None:
     assert all(measure.meaning.endswith(".") for measure in MEASURES.values())
     assert all(TERMS.values())
     assert set(KINDS) == {"value", "difference", "absolute", "ratio"}
+
+
+def test_where_no_answers_are_known_it_says_of_whom_and_what_to_do(snapshot: Snapshot) -> None:
+    now, state = asked(snapshot, 3).now, State()
+
+    every = unknown(snapshot, state, now, [now.base, *now.ids])
+    base = unknown(snapshot, state, now, [now.base])
+    some = unknown(snapshot, state, now, now.ids[:1])
+
+    assert "the answers of these models" in every and "cc-ray import predictions" in every
+    assert "side=table" in every and 'data-do="keep"' not in every
+    assert "the base, " in base and "choose another base" in base
+    assert snapshot.labels.name(now.ids[0]) in some and f'data-models="{" ".join(now.ids[1:])}"' in some
 
 
 def test_intervals_survive_the_address(snapshot: Snapshot) -> None:

@@ -1,6 +1,8 @@
 """The pieces of the Layers page: trees, histograms, cells, grids and series, from what compare answers."""
 
 import re
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +12,9 @@ from bokeh.document import Document
 from bokeh.models import Line
 from bokeh.models.renderers import GlyphRenderer
 
+import cc_ray
+from cc_ray.store import Store
+from cc_ray.views import open_views
 from dashboards import markup
 from dashboards.chosen import Chosen
 from dashboards.figures import plain
@@ -23,6 +28,8 @@ from dashboards.layer.grid import Grid, Head, grid, next_sort, order
 from dashboards.layer.histogram import Histogram, framed, of_outputs, of_weights, picture
 from dashboards.layer.measures import MEASURES, matrix
 from dashboards.layer.modules import Modules, _find
+from dashboards.layer.nothing import missing
+from dashboards.layer.sensitivity import _draw
 from dashboards.layer.series import all_series, chosen_series, probed_metrics
 from dashboards.layer.table import Look, table
 from dashboards.layer.terms import TERMS, info, term
@@ -30,8 +37,8 @@ from dashboards.layer.tree import Tree, reshaped
 from dashboards.pages.layers import VIEWS
 from dashboards.scales import ColourScale
 from dashboards.session import Session
-from dashboards.snapshot import Snapshot
-from dashboards.state import LAYER_VIEWS, short
+from dashboards.snapshot import Snapshot, Source
+from dashboards.state import LAYER_VIEWS, PROBE_SPLITS, short
 from dashboards.state import VISUALS as NAMES
 from dashboards.user import User
 
@@ -233,6 +240,38 @@ def test_series_of_sensitivity_are_told_apart_and_drawn(snapshot: Snapshot) -> N
     lines, _, band, picked = curves.values()
     assert len(lines.split()) == len(one.patterns)
     assert len(picked) == len(band) == 3
+
+
+def test_series_of_both_splits_are_kept_apart_and_one_is_chosen(store: Store, tmp_path: Path) -> None:
+    own = Store(shutil.copytree(store.root, tmp_path / "store"))
+    rows = own.read("sensitivity").to_pylist()
+    judged = [{**row, "split": "calibration", "value": row["value"] - 0.01} for row in rows if row["level"] < 0.9]
+    own.publish("sensitivity", "calibration", {"sensitivity": judged})
+    views = open_views(own.root)
+
+    series = all_series(views, "accuracy")
+    evaluated, calibrated = (chosen_series(series, "", rows[0]["model_id"], split) for split in PROBE_SPLITS)
+
+    assert (evaluated.split, calibrated.split) == PROBE_SPLITS
+    assert evaluated.key == calibrated.key
+    assert (evaluated.levels, calibrated.levels) == ([0.3, 0.6, 0.9], [0.3, 0.6])
+    snapshot = Source(str(own.root)).snapshot
+    chosen = dict.fromkeys(("probed", "probe_metric", "layer", "layers", "layer_sort"), "")
+    head, _, shown = _draw(snapshot, against_base(snapshot, 1), chosen | {"probe_split": "calibration"})
+    assert "on the calibration split" in head and head.count('data-name="probe_split"') == 2
+    assert "calibration" in shown[0].sql and "split=calibration" in shown[0].command
+
+
+def test_what_is_not_recorded_of_layers_is_told_once_with_what_to_do(snapshot: Snapshot, tmp_path: Path) -> None:
+    bare = cc_ray.open(tmp_path, create=True)
+    base = bare.log_model("net", task="t", metrics={"accuracy": 0.9})
+    child = bare.log_model("pruned", task="t", parent="net", operation="prune", metrics={"accuracy": 0.8})
+
+    found = missing(Source(str(tmp_path)).snapshot, Chosen((child,), base, True))
+
+    assert found.keys() == {"modules", "heat", "similarity"}
+    assert all("log_model" in content for content in found.values())
+    assert missing(snapshot, against_base(snapshot, 2)) == {}
 
 
 def test_another_layer_is_brought_out_in_the_figure_that_is_there(snapshot: Snapshot) -> None:

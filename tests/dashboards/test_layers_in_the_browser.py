@@ -14,6 +14,19 @@ from tests.dashboards.screen import Dashboard, Screen
 pytestmark = pytest.mark.browser
 
 
+_UNCUT = """
+(field) => {
+  const { left, right } = field.getBoundingClientRect()
+  for (let up = field.parentElement; up; up = up.parentElement) {
+    const box = up.getBoundingClientRect()
+    const cuts = getComputedStyle(up).overflowX !== "visible"
+    if (cuts && (left < box.left - 1 || right > box.right + 1)) return false
+  }
+  return true
+}
+"""
+
+
 def family(dashboard: Dashboard, count: int) -> tuple[str, list[str]]:
     """The base model "resnet" and some of the models that come from it, as the address has them."""
     rows = compare.models(open_views(dashboard.store.root)).to_pylist()
@@ -269,6 +282,10 @@ def test_nothing_is_cut_off_at_the_edge_of_the_window(screen: Screen, view: str,
     card = screen.page.locator(".card:visible")
     expect(card.nth(1)).to_be_visible(timeout=20_000)
 
+    for bar in screen.page.locator(".card-head:visible").all():
+        for field in bar.locator("select, input").all():
+            # Within all that could cut it off.
+            assert field.evaluate(_UNCUT), field.get_attribute("data-name")
     for box in (found.bounding_box() for found in card.all()):
         assert box
         assert box["width"] > 240

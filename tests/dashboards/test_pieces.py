@@ -94,6 +94,8 @@ def test_findings_name_the_model_where_there_are_several(snapshot: Snapshot) -> 
     assert noticed[0]["message"] in findings(snapshot, noticed[:1])
     assert name not in findings(snapshot, noticed[:1])
     assert findings(snapshot, []) == ""
+    # Not as a class: "info" is one of the page's own, a small mark.
+    assert 'data-severity="info"' in findings(snapshot, [{**noticed[0], "severity": "info"}])
 
 
 def test_behaviours_are_summed_by_model(snapshot: Snapshot) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+import cc_ray
 from cc_ray import compare
 from cc_ray.recipe import Recipe, Step
 from cc_ray.search.records import TrialState
@@ -17,6 +18,7 @@ from cc_ray.wording import format_value
 from dashboards.pages.studies import _ask, _growth
 from dashboards.snapshot import Snapshot, Source
 from dashboards.state import short
+from dashboards.studies.listing import listing
 from dashboards.studies.report import Report, chosen_study, report
 from dashboards.studies.summary import head, rest
 from dashboards.studies.trials import PAGE, Order, filters, table
@@ -153,10 +155,28 @@ def test_a_study_without_models_or_objectives_says_so(tmp_path: Path) -> None:
     assert "No trial has begun yet" in table(found, "all", Order(), {})
 
 
+def test_a_study_that_was_imported_says_so_and_shows_what_is_known(tmp_path: Path) -> None:
+    store = new_store(tmp_path, directions={"accuracy": "higher"})
+    add_model(store, "aaaa", metrics={"accuracy": 0.9})
+    add_study(store, store.read("models")["study_id"][0].as_py(), "finished")
+    snapshot, found = of(store, store.read("models")["study_id"][0].as_py())
+
+    said = head(snapshot, found)
+    assert "imported" in said and "<dt>Imported</dt>" in said and "Trials ended" not in said
+    assert 'data-model="aaaa"' in said
+    assert "This study was imported, with 1 model and without trials" in table(found, "all", Order(), {})
+    assert filters(found, "all") == "" and "Where it ran" not in rest(snapshot, found)
+    assert "none" in listing(snapshot, {}, found.id) and "0 of 0" not in listing(snapshot, {}, found.id)
+
+
 def test_a_store_without_studies_and_an_unknown_study_say_what_to_do(tmp_path: Path, snapshot: Snapshot) -> None:
     empty = Source(str(new_store(tmp_path).root)).snapshot
 
     assert "cc-ray run" in _ask(empty, "").studies
+    assert "came without one" not in _ask(empty, "").studies
+    bare = cc_ray.open(tmp_path / "bare", create=True)
+    bare.log_model("net", task="t", metrics={"accuracy": 0.9})
+    assert "Its models came without one" in _ask(Source(str(tmp_path / "bare")).snapshot, "").studies
     asked = _ask(snapshot, "<nothing>")
     assert asked.found is None
     assert "no study “&lt;nothing&gt;”" in asked.head

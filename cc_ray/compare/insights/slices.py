@@ -55,7 +55,7 @@ def worst_slice(scene: Scene) -> Iterator[Insight]:
             measured=change.measured,
             p_value=p,
             subject=f"slice {change.part}",
-            view="Behaviours",
+            view="Behaviours" if change.n else "Overview",
         )
 
 

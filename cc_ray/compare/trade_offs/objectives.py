@@ -113,9 +113,14 @@ def judged(
 
 
 def of_study(views: Views, study: str) -> list[str]:
-    """Models that a study's trials made or passed."""
-    text = "SELECT DISTINCT ancestor FROM ancestry JOIN trials USING (model_id) WHERE study_id = ?"
-    return column(views, text, [study])
+    """Models that a study's trials made or passed; of one without trials, as importers make them, its own models."""
+    text = """
+        SELECT DISTINCT ancestor FROM ancestry JOIN trials USING (model_id) WHERE study_id = ?
+        UNION ALL
+        SELECT model_id FROM models
+        WHERE study_id = ? AND study_id NOT IN (SELECT study_id FROM trials)
+    """
+    return column(views, text, [study, study])
 
 
 def columns(metrics: Iterable[str]) -> list[str]:
