@@ -77,8 +77,9 @@ def test_the_front_is_seen_among_points_of_any_lightness(
 
     found = figures.render(trade_off(snapshot.views, "size_bytes", "accuracy"), columns)
 
-    line, edge = (one for one in found.figure.renderers if isinstance(one.glyph, Line))
-    dots = next(one for one in found.figure.renderers if one.name == BESIDE)
+    drawn: list[Any] = list(found.figure.renderers)
+    line, edge = (one for one in drawn if isinstance(one.glyph, Line))
+    dots = next(one for one in drawn if one.name == BESIDE)
     assert (line.glyph.line_color, edge.glyph.line_color) == (INK_2, SURFACE)
     assert edge.glyph.line_width > 2 * line.glyph.line_width
     assert edge.data_source is line.data_source

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.browser
 
 _UNCUT = """
 (field) => {
+  if (field.options) field.selectedOptions[0].text = "a long name ".repeat(8)
   const { left, right } = field.getBoundingClientRect()
   for (let up = field.parentElement; up; up = up.parentElement) {
     const box = up.getBoundingClientRect()
