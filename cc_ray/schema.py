@@ -480,6 +480,25 @@ SENSITIVITY = Table(
     ("metric",),
 )
 
+LAYER_TIMES = Table(
+    "layer_times",
+    "a layer of a model, compressed alone at one level and timed alone on one device",
+    (
+        _MODEL_ID,
+        _c("task_id", pa.string(), "the task it solves"),
+        _c("operation", pa.string(), "the operation that worked on this layer alone; no model was kept"),
+        _c("parameters", pa.string(), "its parameters without its level and what it works on, JSON"),
+        _c("layer", pa.string(), "path of the layer's module; empty for the model itself"),
+        _n("parameter", pa.string(), "the parameter that says how strong it is; null for an operation without"),
+        _n("level", pa.float64(), "value of that parameter; null for an operation without"),
+        _c("device", pa.string(), "what it was timed on, named as in the column of metrics"),
+        _c("time_ms", pa.float64(), "median time of all calls of the layer that one instance takes", "ms"),
+        _c("model_time_ms", pa.float64(), "the same of the layer as the model has it, from the same rounds", "ms"),
+        _c("at", TIME, "when it was measured"),
+    ),
+    ("model_id", "operation", "layer", "level"),
+)
+
 RECOVERIES = Table(
     "recoveries",
     "a model with some modules put back to an ancestor's weights, under one metric",
@@ -574,7 +593,7 @@ TABLES: Final[dict[str, Table]] = {
     table.name: table
     for table in (
         TASKS, STUDIES, TRIALS, STEP_RUNS, REQUESTS, MODELS, LINEAGE, METRIC_DEFINITIONS, METRICS, INSTANCES,
-        PREDICTIONS, LAYERS, ACTIVATIONS, FINDINGS, SENSITIVITY, RECOVERIES, BISECTIONS, REPORTS,
+        PREDICTIONS, LAYERS, ACTIVATIONS, FINDINGS, SENSITIVITY, LAYER_TIMES, RECOVERIES, BISECTIONS, REPORTS,
         COMPARISONS,
     )
 }  # fmt: skip
@@ -588,6 +607,7 @@ BATCHES: Final[dict[str, tuple[Table, ...]]] = {
     "step": (MODELS, LINEAGE, METRICS, PREDICTIONS, LAYERS, ACTIVATIONS, FINDINGS),
     "latency": (METRICS,),
     "sensitivity": (SENSITIVITY,),
+    "layer_times": (LAYER_TIMES,),
     "recovery": (RECOVERIES,),
     "bisection": (BISECTIONS,),
     "report": (REPORTS,),

@@ -18,7 +18,6 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -26,6 +25,7 @@ from cc_ray.compress.alone import compress_alone
 from cc_ray.compress.apply import let_work
 from cc_ray.compress.base import Context, Family, Finding, Operation, Representation, operation, operations
 from cc_ray.compress.inputs import batches
+from cc_ray.compress.solvers import Table, exact, greedy
 from cc_ray.compress.steps import operation_of
 from cc_ray.compress.targets import Target, Targeted, is_layer_weight, listed
 from cc_ray.errors import NotApplicableError
@@ -37,8 +37,6 @@ from cc_ray.tasks.arithmetic import count_multiply_adds
 
 Given = Mapping[Annotated[str, Field(min_length=1)], tuple[float, ...]]
 """A number for each of the levels, in their order, by the path of a layer."""
-Table = NDArray[np.float64]
-"""A number for each layer and level, (layers, levels)."""
 _MORE_IS_LESS: Final = frozenset({"sparsity", "ratio"})
 """Levels that say what goes; the others say what stays."""
 _UNITS: Final = {
@@ -66,13 +64,22 @@ class Allocate(Targeted):
             "solver": "greedy",
             "instances": 16,
         },
-        {"applied": "low_rank", "levels": [0.3, 0.8], "budget": 0.95, "unit": "multiply_adds", "instances": 8},
+        {
+            "applied": "low_rank",
+            "levels": [0.3, 0.8],
+            "may_stay": True,
+            "budget": 0.95,
+            "unit": "multiply_adds",
+            "instances": 8,
+        },
     )
 
     applied: str
     """Name of the operation, one on layers with a level: bits, sparsity, ratio, rank_ratio, rank, density or amount."""
     levels: Annotated[tuple[float, ...], Field(min_length=2)]
     """Levels that a layer may have."""
+    may_stay: bool = False
+    """Whether a layer may also stay as it is, where that is worth what it takes; it has no level that would count."""
     budget: Annotated[float, Field(gt=0.0)]
     """At most so much of `unit`; of a mean sparsity or ratio at least so much."""
     unit: Literal["level", "bytes", "multiply_adds", "latency_ms"] = "level"
@@ -92,7 +99,8 @@ class Allocate(Targeted):
     measured_on: Literal["calibration", "evaluation"] = "calibration"
     """The split on which harms were measured, where they are given."""
     times_ms: Given = Field(default_factory=dict)
-    """How long each layer takes at each level, as somebody measured it; for the unit `latency_ms`."""
+    """How long each layer takes at each level, and last as it is where it may stay so; for the unit `latency_ms`. A
+    search space fills it with `times_of(...)`."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -104,6 +112,8 @@ class Allocate(Targeted):
             self._inner(level)
         self._check_tables()
         self._check_speed(kind)
+        if self.unit == "level" and self.may_stay:
+            raise ValueError("may_stay: what stays as it is has no level to count; give the budget in another unit")
         if self.unit == "level" and not min(self.levels) <= self.budget <= max(self.levels):
             raise ValueError(
                 f"budget={self.budget:g} lies outside the levels, {min(self.levels):g} to {max(self.levels):g}: "
@@ -114,10 +124,14 @@ class Allocate(Targeted):
     def _check_tables(self) -> None:
         if fixed := {"include", "exclude", self._parameter} & self.settings.keys():
             raise ValueError(f"settings: {', '.join(sorted(map(str, fixed)))} is set for each layer")
-        for name, table in (("harms", self.harms), ("times_ms", self.times_ms)):
+        stays = " and one to stay as it is" if self.may_stay else ""
+        for name, table, count, more in (
+            ("harms", self.harms, len(self.levels), ""),
+            ("times_ms", self.times_ms, len(self._choices), stays),
+        ):
             for layer, values in table.items():
-                if len(values) != len(self.levels):
-                    raise ValueError(f"{name}: '{layer}' has {len(values)} numbers for {len(self.levels)} levels")
+                if len(values) != count:
+                    raise ValueError(f"{name}: '{layer}' has {len(values)} numbers for {len(self.levels)} levels{more}")
         if bool(self.harms) != bool(self.metric):
             raise ValueError("harms and metric belong together: give both or neither")
         if any(time <= 0 for times in self.times_ms.values() for time in times):
@@ -164,11 +178,17 @@ class Allocate(Targeted):
         harm, cost = self._weighed(model, targets, context)
         chosen = self._shared_out(harm, cost, self._limit(targets, cost, before))
         for target, place in zip(targets, chosen, strict=True):
-            model = let_work(self._inner(self.levels[place], target), model, context)
+            if (level := self._choices[place]) is not None:
+                model = let_work(self._inner(level, target), model, context)
         spent = sum(cost[row, column] for row, column in enumerate(chosen))
         context.findings.append(self._outcome(targets, spent, self._arithmetic(model, context), before))
         context.findings.extend(self._account(targets, chosen, harm))
         return model
+
+    @property
+    def _choices(self) -> tuple[float | None, ...]:
+        """What a layer may get; None is to stay as it is."""
+        return (*self.levels, None) if self.may_stay else self.levels
 
     @property
     def _parameter(self) -> str | None:
@@ -191,19 +211,26 @@ class Allocate(Targeted):
         if self.harms:
             note_use(self.measured_on)
         own = [] if self.harms else _answers(model, context, self.instances)
-        harm, cost = np.zeros((2, len(targets), len(self.levels)))
+        harm, cost = np.zeros((2, len(targets), len(self._choices)))
         for row, target in enumerate(targets):
-            for column, level in enumerate(self.levels):
-                child = model
-                if not self.harms or self.unit in ("bytes", "multiply_adds"):
-                    aside = Context(context.task, context.seed, context.ancestor)
-                    child = compress_alone(self._step(level, target), model, aside)
-                given = self.harms.get(_key(target))
-                harm[row, column] = (
-                    given[column] if given else _divergence(own, _answers(child, context, self.instances))
-                )
+            for column, level in enumerate(self._choices):
+                child = self._alone(model, target, level, context)
+                harm[row, column] = self._harm(child, target, column, own, context)
                 cost[row, column] = self._cost(child, target, column, context)
         return harm, cost
+
+    def _alone(self, model: nn.Module, target: Target, level: float | None, context: Context) -> nn.Module:
+        """The model with nothing but the layer at the level; as it is where nobody looks at it."""
+        if level is None or (self.harms and self.unit in ("level", "latency_ms")):
+            return model
+        aside = Context(context.task, context.seed, context.ancestor)
+        return compress_alone(self._step(level, target), model, aside)
+
+    def _harm(self, child: nn.Module, target: Target, column: int, own: Sequence[Tensor], context: Context) -> float:
+        if self._choices[column] is None:
+            return 0.0
+        given = self.harms.get(_key(target))
+        return given[column] if given else _divergence(own, _answers(child, context, self.instances))
 
     def _cost(self, child: nn.Module, target: Target, column: int, context: Context) -> float:
         match self.unit:
@@ -242,7 +269,7 @@ class Allocate(Targeted):
     def _shared_out(self, harm: Table, cost: Table, limit: float) -> list[int]:
         # What rounding leaves of a mean that is met exactly.
         limit += 1e-9 * abs(limit)
-        return _exact(harm, cost, limit) if self.solver == "exact" else _greedy(harm, cost, limit)
+        return exact(harm, cost, limit) if self.solver == "exact" else greedy(harm, cost, limit)
 
     def _outcome(self, targets: Sequence[Target], spent: float, after: int, before: int) -> Finding:
         if self.unit == "multiply_adds":
@@ -275,12 +302,14 @@ class Allocate(Targeted):
             found=float(total),
         )
         for row, (target, column) in enumerate(zip(targets, chosen, strict=True)):
+            level = self._choices[column]
+            given = "as it is" if level is None else f"{self._parameter} {level:g}"
             yield Finding(
                 "level_allocated",
                 "info",
-                f"{self._parameter} {self.levels[column]:g}, which alone costs {harm[row, column]:.3g} {unit}.",
+                f"{given}, which alone costs {harm[row, column]:.3g} {unit}.",
                 layer=target.path,
-                found=self.levels[column],
+                found=level,
             )
 
 
@@ -322,40 +351,3 @@ def _bytes(layer: nn.Module) -> float:
     """What a layer takes in a saved file."""
     with tempfile.TemporaryDirectory() as folder:
         return float(sum(save_model(Draft(Path(folder)), layer).tensor_bytes.values()))
-
-
-def _exact(harm: Table, cost: Table, limit: float) -> list[int]:
-    """The choice of least harm: one level for each layer, as an integer program."""
-    # Imported here: it takes a while, and most who import operations need it not.
-    from scipy.optimize import Bounds, LinearConstraint, milp
-
-    layers, levels = harm.shape
-    one_each = np.kron(np.eye(layers), np.ones(levels))
-    # Costs of millions of weights and harms of thousandths: both are brought to the size of one.
-    scale = np.abs(cost).max() or 1.0
-    solved = milp(
-        harm.ravel() / (np.abs(harm).max() or 1.0),
-        integrality=np.ones(harm.size, dtype=np.int64),
-        bounds=Bounds(0, 1),
-        constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(cost.ravel() / scale, ub=limit / scale)],
-        options={"mip_rel_gap": 0.0},
-    )
-    if solved.x is None:
-        return _greedy(harm, cost, limit)
-    return [int(column) for column in solved.x.reshape(harm.shape).argmax(axis=1)]
-
-
-def _greedy(harm: Table, cost: Table, limit: float) -> list[int]:
-    """From the choice of least harm on, take again and again the change of least further harm for what it saves."""
-    rows = range(len(harm))
-    chosen = [int(column) for column in harm.argmin(axis=1)]
-    while sum(cost[row, chosen[row]] for row in rows) > limit:
-        changes = [
-            ((harm[row, column] - harm[row, chosen[row]]) / saved, row, column)
-            for row in rows
-            for column in range(harm.shape[1])
-            if (saved := cost[row, chosen[row]] - cost[row, column]) > 0
-        ]
-        _, row, column = min(changes)
-        chosen[row] = column
-    return chosen

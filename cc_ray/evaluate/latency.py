@@ -118,7 +118,7 @@ def time_beside(task: Task, model: nn.Module, base_model: nn.Module, *, budget_s
         for index in range(rounds):
             for which in (0, 1) if index % 2 else (1, 0):
                 times[which].append([_time_ms(passes[which]) for _ in range(counts[which])])
-    return Timing(np.array(times[0]), np.array(times[1]), _said(device))
+    return Timing(np.array(times[0]), np.array(times[1]), timed_on(device))
 
 
 def time_batches(task: Task, model: nn.Module, *, budget_s: float = BUDGET_S * BATCHES_SHARE) -> BatchTiming:
@@ -134,11 +134,11 @@ def time_batches(task: Task, model: nn.Module, *, budget_s: float = BUDGET_S * B
         one = _pass(task, model, inputs)
         rounds, repeats = _plan(budget_s, _warm_up(one))
         times = [[_time_ms(one) for _ in range(repeats)] for _ in range(rounds)]
-    return BatchTiming(len(inputs), np.array(times), _said(device))
+    return BatchTiming(len(inputs), np.array(times), timed_on(device))
 
 
 def medians_ms(passes: Sequence[Pass], *, budget_s: float = BUDGET_S) -> list[float]:
-    """Median times of several things, on one thread, in rounds that go through all of them, now forth and now back.
+    """Median times of several things, on one thread or a GPU, in rounds through all of them, now forth and now back.
 
     Args:
         passes: What is timed.
@@ -153,20 +153,26 @@ def medians_ms(passes: Sequence[Pass], *, budget_s: float = BUDGET_S) -> list[fl
     return [float(np.median(each)) for each in times]
 
 
-def _pass(task: Task, model: nn.Module, inputs: Tensor) -> Pass:
-    """One forward pass; it is over when the device of the inputs is idle."""
-    if inputs.device.type == "cpu":
-        return lambda: task.logits(model, inputs)
+def over_on(device: torch.device, one: Pass) -> Pass:
+    """The same thing to time, over only when the device is idle again."""
+    if device.type == "cpu":
+        return one
 
-    def one() -> None:
-        task.logits(model, inputs)
-        torch.cuda.synchronize(inputs.device)
+    def whole() -> None:
+        one()
+        torch.cuda.synchronize(device)
 
-    return one
+    return whole
 
 
-def _said(device: torch.device) -> str:
+def timed_on(device: torch.device) -> str:
+    """What something was timed on, as the tables say it."""
     return DEVICE if device.type == "cpu" else device_name(device)
+
+
+def _pass(task: Task, model: nn.Module, inputs: Tensor) -> Pass:
+    """One forward pass."""
+    return over_on(inputs.device, lambda: task.logits(model, inputs))
 
 
 def _plan(budget_s: float, pass_ms: float) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from cc_ray.search.space import (
     recipe,
     rows_of,
     step,
+    times_of,
     uniform,
 )  # fmt: skip
 
@@ -44,5 +45,6 @@ __all__ = [
     "recipe",
     "rows_of",
     "step",
+    "times_of",
     "uniform",
 ]

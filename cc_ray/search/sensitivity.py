@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import ray
 
 from cc_ray.errors import InvalidRecipeError
-from cc_ray.quiet import at_work, beside_others, no_new_steps
+from cc_ray.quiet import beside_others
 from cc_ray.recipe import LEVELS, Step
 from cc_ray.resources import Resources
 from cc_ray.schema import Judged
@@ -198,32 +198,6 @@ def run_probes(
                 session.run(stop)
     compact_if_worthwhile(store)
     return session.summary(stop)
-
-
-def time_layers(plan: ProbePlan, store: Store) -> dict[str, list[float]]:
-    """Time each layer of a plan alone at each level, on one thread of this machine; nothing is kept.
-
-    Steps and timings of studies on this machine wait meanwhile.
-
-    Args:
-        plan: What to time.
-        store: Holds the model.
-
-    Returns:
-        Median milliseconds for one instance in the order of the levels, by layer.
-
-    Raises:
-        NotApplicableError: If the operation does not apply to a layer alone.
-    """
-    # Imported here: this is what needs torch.
-    from cc_ray.evaluate.layer_times import layer_times
-    from cc_ray.evaluate.stored_model import StoredModel
-
-    layers: dict[str, list[Step]] = {}
-    for probe in plan.probes:
-        layers.setdefault(probe.layer, []).append(probe.step)
-    with no_new_steps():
-        return layer_times(StoredModel.find(store, plan.model_id), layers, lambda: at_work(alone=True))
 
 
 class _Session:

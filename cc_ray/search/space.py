@@ -104,16 +104,41 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Times:
+    """Rows of `cc-ray layer-times`, which `measured.filled` puts in place when a space is planned."""
+
+    device: str = "cpu"
+    """What the layers were timed on: how its name in the table begins."""
+    model: str = ""
+    """Identity of the model whose layers were timed; empty for the one that the step is given."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("device", self.device), ("model", self.model)):
+            if not isinstance(value, str):
+                _refuse(f"times_of: {name}", value, "a text")
+        if not self.device:
+            _refuse("times_of: device", self.device, "'cpu', 'cuda', or more of the name of a device")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that `_domain` reads back."""
+        return {"domain": "times", "device": self.device, "model": self.model}
+
+
+Stored = Rows | Times
+"""A parameter whose value the store has."""
+
+
+@dataclass(frozen=True)
 class StepSpace:
     """A step whose parameters may be open."""
 
     operation: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    """Values; a `Domain` where the value is open, `Rows` where the store has it."""
+    """Values; a `Domain` where the value is open, a `Stored` where the store has it."""
 
     def __post_init__(self) -> None:
         for name, value in self.parameters.items():
-            if not isinstance(value, Domain | Rows):
+            if not isinstance(value, Domain | Stored):
                 _plain(f"{self.operation}: {name}", value)
 
     def to_json(self) -> dict[str, Any]:
@@ -467,6 +492,16 @@ def rows_of(metric: str = OUTPUT_NOISE, *, split: str = "calibration", model: st
     return Rows(metric, split, model)
 
 
+def times_of(device: str = "cpu", *, model: str = "") -> Times:
+    """What `cc-ray layer-times` measured of the layers that `allocate` is to choose levels for, as its `times_ms`.
+
+    Args:
+        device: What they were timed on: `cpu`, or `cuda` with as much of the name as tells one GPU from others.
+        model: Identity of the model whose layers were timed; empty for the one that the step is given.
+    """
+    return Times(device, model)
+
+
 def at_most(metric: str, limit: float) -> Constraint:
     """Models whose metric is above the limit are no solutions."""
     return Constraint(metric, "at_most", limit)
@@ -490,7 +525,7 @@ def _one(step: StepSpace) -> Slot:
 
 
 def _to_json(value: Any) -> Any:
-    return value.to_json() if isinstance(value, Domain | Rows) else value
+    return value.to_json() if isinstance(value, Domain | Stored) else value
 
 
 def _domain(value: Any) -> Any:
@@ -500,6 +535,8 @@ def _domain(value: Any) -> Any:
         return Choice(tuple(value["options"]))
     if value["domain"] == "rows":
         return Rows(value["metric"], value["split"], value["model"])
+    if value["domain"] == "times":
+        return Times(value["device"], value["model"])
     return Range(value["low"], value["high"], cast("Scale", value["domain"]))
 
 

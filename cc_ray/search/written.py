@@ -1,20 +1,21 @@
 """Steps as a person types them: `magnitude_pruning(sparsity=[0.3, 0.5], scope='layer')`.
 
-Values are Python literals, or `rows_of(...)`, and nothing else: they are read, never evaluated. A list stands for
-several values, one after the other; where a parameter is a list itself, a list of lists does.
+Values are Python literals, `rows_of(...)` or `times_of(...)`, and nothing else: they are read, never evaluated. A list
+stands for several values, one after the other; where a parameter is a list itself, a list of lists does.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
 from cc_ray.errors import InvalidRecipeError
-from cc_ray.search.space import Choice, Rows, StepSpace, rows_of
+from cc_ray.search.space import Choice, Rows, StepSpace, Stored, Times, rows_of, times_of
 
 LONGEST: Final = 4_000
 """Characters of a step."""
+_STORED: Final[Mapping[str, Callable[..., Stored]]] = {"rows_of": rows_of, "times_of": times_of}
 _ALLOWED: Final = "operation(parameter=value, ...) with numbers, texts in quotes, True, False and lists as values"
 
 
@@ -36,7 +37,7 @@ def read_step(text: str) -> StepSpace:
         if keyword.arg is None or keyword.arg in given:
             _refuse(text)
         try:
-            given[keyword.arg] = _rows(keyword.value) or ast.literal_eval(keyword.value)
+            given[keyword.arg] = _stored(keyword.value) or ast.literal_eval(keyword.value)
         except ValueError:
             raise InvalidRecipeError(
                 f"step: the value of '{keyword.arg}' in '{text}' is no literal; allowed: {_ALLOWED}."
@@ -64,16 +65,18 @@ def write_step(step: StepSpace) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, Rows):
         return f"rows_of({value.metric!r}, split={value.split!r}, model={value.model!r})"
+    if isinstance(value, Times):
+        return f"times_of({value.device!r}, model={value.model!r})"
     return repr(list(value.options) if isinstance(value, Choice) else value)
 
 
-def _rows(value: ast.expr) -> Rows | None:
-    """What `rows_of(...)` says; None of anything else."""
-    if not isinstance(value, ast.Call) or not isinstance(value.func, ast.Name) or value.func.id != "rows_of":
+def _stored(value: ast.expr) -> Stored | None:
+    """What `rows_of(...)` or `times_of(...)` says; None of anything else."""
+    if not isinstance(value, ast.Call) or not isinstance(value.func, ast.Name) or value.func.id not in _STORED:
         return None
     named = {keyword.arg or "": ast.literal_eval(keyword.value) for keyword in value.keywords}
     try:
-        return rows_of(*map(ast.literal_eval, value.args), **named)
+        return _STORED[value.func.id](*map(ast.literal_eval, value.args), **named)
     except TypeError as error:
         raise InvalidRecipeError(f"step: {error}.") from None
 

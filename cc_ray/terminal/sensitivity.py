@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from cc_ray.schema import Judged
     from cc_ray.search.bisect import BisectProgress, BisectSummary
+    from cc_ray.search.layer_times import TimesSummary
     from cc_ray.search.sensitivity import ProbePlan, ProbeProgress, ProbeSummary
     from cc_ray.views import Views
 
@@ -116,12 +117,14 @@ def layer_times(
     parameter: ParameterOption = None,
     fixed: FixedOption = None,
     pattern: PatternOption = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Time on this machine's GPU, not on one thread.")] = False,
     store: StorePath = DEFAULT_STORE,
     output: Output = None,
 ) -> None:
-    """Time each layer of a model alone at each level on one thread here, as JSON for `allocate(times_ms=...)`."""
+    """Time each layer of a model alone at each level on this machine, for `allocate(times_ms=times_of())`."""
     from cc_ray import compare
-    from cc_ray.search.sensitivity import plan_probes, time_layers
+    from cc_ray.search.layer_times import time_layers
+    from cc_ray.search.sensitivity import plan_probes
     from cc_ray.store import Store
 
     plan = plan_probes(
@@ -133,8 +136,9 @@ def layer_times(
         pattern=pattern,
         fixed=dict(_setting(text) for text in fixed or []),
     )
-    found = time_layers(plan, Store(store))
-    rounded = {layer: [float(f"{time_ms:.4g}") for time_ms in times_ms] for layer, times_ms in found.items()}
+    found = time_layers(plan, Store(store), gpus=float(gpu))
+    _say_times(found, plan)
+    rounded = {layer: [float(f"{time_ms:.4g}") for time_ms in times_ms] for layer, times_ms in found.times_ms.items()}
     _write_text(json.dumps(rounded, indent=1) + "\n", output)
 
 
@@ -291,6 +295,19 @@ def _say_probes(summary: ProbeSummary) -> None:
         notices.print(Text.assemble(("failed ", "bold red"), f"{failure.layer}{at}: {failure.reason}"), soft_wrap=True)
     if summary.stopped:
         notices.print("Stopped before all layers were measured; the same command goes on from here.")
+
+
+def _say_times(found: TimesSummary, plan: ProbePlan) -> None:
+    known = f", {found.reused} were known" if found.reused else ""
+    levels = [
+        f"{found.together_ms(place):.3g} ms{'' if level is None else f' at {plan.parameter} {level:g}'}"
+        for place, level in enumerate(plan.levels)
+    ]
+    notices.print(
+        f"{found.timed} layers timed ({found.device}){known}. One after the other they take {found.model_ms:.3g} ms as "
+        f"they are, {', '.join(levels)}.",
+        soft_wrap=True,
+    )
 
 
 def _probe_line(now: ProbeProgress) -> Text:

@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from cc_ray.compress import Outcome, operation_of, validated_recipe
-from cc_ray.compress.allocate import _exact, _greedy
+from cc_ray.compress.solvers import exact, greedy
 from cc_ray.compress.targets import layer_weights
 from cc_ray.errors import InvalidRecipeError, NotApplicableError
 from cc_ray.recipe import Recipe, Step
@@ -104,6 +105,38 @@ def test_times_that_are_given_bound_the_sum_over_the_layers() -> None:
     assert found == sum(of_layers) <= 2.0 * len(paths)
 
 
+@pytest.mark.parametrize("solver", ["exact", "greedy"])
+def test_a_layer_may_stay_as_it_is_where_that_is_worth_what_it_takes(solver: str) -> None:
+    base = base_model("cnn")
+    paths = [target.path for target in layer_weights(base) if getattr(target.module, "groups", 1) == 1]
+    # Two thin layers take longer than a small one; of the large one alone the second level saves something.
+    times = {path: (1.0, 1.2, 1.4, 9.0 if path == "head" else 0.5) for path in paths}
+    given = ranks(unit="latency_ms", may_stay=True, times_ms=times, instances=16, solver=solver)
+
+    outcome = run("allocate", base, **{**given, "budget": 1.2 + 0.5 * (len(paths) - 1)})
+
+    stayed = {each.layer for each in outcome.findings if each.check == "level_allocated" and each.found is None}
+    assert stayed == set(paths) - {"head"} and 0 < levels(outcome)["head"] <= 0.6
+    for path in stayed:
+        assert torch.equal(outcome.model.get_submodule(path).weight, base.get_submodule(path).weight)
+    (spent,) = (each.found or 0.0 for each in outcome.findings if each.check == "levels_allocated")
+    assert 0 < spent < sum(times[path][0] for path in paths)
+    assert not levels(run("allocate", base, **{**given, "budget": 1000.0}))["head"]
+
+
+def test_staying_counts_in_the_saved_file_and_in_multiply_adds() -> None:
+    base = base_model("cnn")
+    inputs = TASK.data("calibration").inputs[:1]
+
+    narrow = run("allocate", base, **bits(levels=(2, 8), budget=3000, unit="bytes", may_stay=True, instances=16))
+    thin = run("allocate", base, **ranks(budget=0.9, may_stay=True, instances=16))
+
+    assert 0 < sum(level == 0 for level in levels(narrow).values()) < len(levels(narrow))
+    whole = count_multiply_adds(TASK, base, inputs)
+    assert count_multiply_adds(TASK, thin.model, inputs) <= 0.9 * whole
+    assert any(level == 0 for level in levels(thin).values())
+
+
 def test_harms_that_are_given_decide_and_say_where_they_come_from() -> None:
     base = base_model("cnn")
     paths = [target.path for target in layer_weights(base)]
@@ -130,11 +163,11 @@ def test_the_integer_program_finds_what_trying_all_finds() -> None:
             for choice in itertools.product(range(3), repeat=4)
             if sum(cost[row, column] for row, column in enumerate(choice)) <= limit
         ]
-        exact, greedy = (
-            sum(harm[row, column] for row, column in enumerate(solve(harm, cost, limit))) for solve in (_exact, _greedy)
+        least, stepwise = (
+            sum(harm[row, column] for row, column in enumerate(solve(harm, cost, limit))) for solve in (exact, greedy)
         )
-        assert exact == pytest.approx(min(every))
-        assert greedy >= exact - 1e-9
+        assert least == pytest.approx(min(every))
+        assert stepwise >= least - 1e-9
 
 
 @pytest.mark.parametrize(
@@ -151,6 +184,11 @@ def test_the_integer_program_finds_what_trying_all_finds() -> None:
         (bits(unit="multiply_adds", budget=0.5), "takes as long at any level of uniform_quantization, .* low_rank"),
         (bits(unit="latency_ms", times_ms={"head": [1, 1, 1, 1]}), "as long at any level of uniform_quantization"),
         (ranks(unit="latency_ms"), "times_ms and unit='latency_ms' belong together"),
+        (bits(may_stay=True), "may_stay: what stays as it is has no level to count"),
+        (
+            ranks(unit="latency_ms", may_stay=True, times_ms={"head": [1, 1, 1]}),
+            "'head' has 3 numbers for 3 levels and one to stay",
+        ),
         (ranks(budget=1.5), "budget=1.5: of multiply-adds it is a share"),
     ],
 )

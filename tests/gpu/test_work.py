@@ -21,6 +21,8 @@ from cc_ray.evaluate.predictions import predict
 from cc_ray.recipe import Recipe, Step
 from cc_ray.reports import Ladder, Listener, Report
 from cc_ray.resources import Resources
+from cc_ray.search.layer_times import stored_times, time_layers
+from cc_ray.search.sensitivity import plan_probes
 from cc_ray.store import Store
 from cc_ray.store.artifacts import save_model
 from cc_ray.store.layout import Draft
@@ -231,6 +233,21 @@ def test_models_are_timed_on_the_gpu_beside_each_other(way: str) -> None:
     assert timing.model_ms.shape == timing.base_ms.shape and (timing.model_ms > 0).all()
     assert batches.size == 48 and (batches.model_ms > 0).all()
     assert places(model) == places(base) == {"cpu"}
+
+
+def test_layers_are_timed_on_the_gpu_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", create=True)
+    ensure_task(store, DIGITS)
+    base = Recipe("vit")
+    run_step(store, DIGITS, base, 0)
+    plan = plan_probes(store, base.model_ids(DIGITS.task_id)[0], "low_rank", (0.3, 0.6), pattern="mlp")
+
+    on_gpu, on_cpu, again = time_layers(plan, store, gpus=1), time_layers(plan, store), time_layers(plan, store, gpus=1)
+
+    assert (on_gpu.device, on_cpu.device) == (device_name(torch.device("cuda")), "cpu, 1 thread")
+    assert on_gpu.timed == on_cpu.timed == again.reused == len(plan.layers) and again.times_ms == on_gpu.times_ms
+    assert stored_times(store, plan).keys() == {on_gpu.device, on_cpu.device}
+    assert all(len(times) == 2 and min(times) > 0 for times in on_gpu.times_ms.values())
 
 
 def test_memory_is_that_of_the_weights_and_what_a_pass_needs() -> None:

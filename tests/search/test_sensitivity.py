@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -261,25 +260,6 @@ def test_the_verb_draws_layers_by_levels_worst_first_and_writes_rows(
         dict.fromkeys(row["pattern"] for row in listed))]  # fmt: skip
     assert worst == sorted(worst)
     assert compare.sensitivity(open_views(digits_store.root), "loss", [BASE]).num_rows == 2 * LAYERS
-
-
-def test_layers_are_timed_alone_at_each_level_for_allocate(
-    digits_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("CC_RAY_STORE", str(digits_store.root))
-    options = ("--operation", "low_rank", "--set", "by=rank", "--levels", "1,2", "--pattern", r"stages\.0")
-
-    assert cc_ray(monkeypatch, "layer-times", BASE[:8], *options, "--output", tmp_path / "times.json") == 0
-
-    times_ms = json.loads((tmp_path / "times.json").read_text())
-    assert set(times_ms) == {"stages.0.conv1", "stages.0.conv2"}
-    assert all(len(times) == 2 and min(times) > 0 for times in times_ms.values())
-    given = {"applied": "low_rank", "settings": {"by": "rank"}, "levels": [1, 2], "include": ["stages.0"]}
-    budget = {"unit": "latency_ms", "budget": 1000, "times_ms": times_ms}
-    validated_recipe(Recipe("resnet", (Step("allocate", {**given, **budget}),)), TASK.bases)
-    capfd.readouterr()
-    assert cc_ray(monkeypatch, "layer-times", BASE[:8], *options, "--output", tmp_path / "no" / "file") == 2
-    assert "cannot write to" in capfd.readouterr().err
 
 
 def test_the_verb_says_what_is_wrong_in_one_line(
