@@ -11,7 +11,17 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 Values = tuple[Any, ...]
-"""Those of one parameter, plain data; each makes a model of its own."""
+"""Those of one parameter, plain data or `Stored`; each makes a model of its own."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """In place of a value: the store has it, and it is looked up when a branch is planned."""
+
+    call: str
+    """As it was typed, such as `rows_of('loss')`."""
+
+
 Place = tuple[int, str]
 """Number of a step, from 0, and name of one of its parameters; the name is empty where the step itself is meant."""
 WHOLE = -1
@@ -34,6 +44,8 @@ class Parameter:
     """All values that there are, as they are written; empty where there may be any."""
     items: str = "string"
     """The type of what an array holds."""
+    stored: str = ""
+    """What its value may be looked up with, such as `rows_of`; empty where it has to be typed."""
 
 
 @dataclass(frozen=True)

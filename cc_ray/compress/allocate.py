@@ -91,14 +91,14 @@ class Allocate(Targeted):
     """Calibration instances on which the harm is measured."""
     settings: Mapping[str, bool | int | float | str] = Field(default_factory=dict)
     """Other parameters of the applied operation, by name."""
-    harms: Given = Field(default_factory=dict)
+    harms: Given = Field(default_factory=dict, json_schema_extra={"stored": "rows_of"})
     """How much worse the model gets by each level, by layer; a search space fills it with `rows_of(...)`. Measured if
     left out."""
     metric: str = ""
     """What harms were measured in, where they are given."""
     measured_on: Literal["calibration", "evaluation"] = "calibration"
     """The split on which harms were measured, where they are given."""
-    times_ms: Given = Field(default_factory=dict)
+    times_ms: Given = Field(default_factory=dict, json_schema_extra={"stored": "times_of"})
     """How long each layer takes at each level, and last as it is where it may stay so; for the unit `latency_ms`. A
     search space fills it with `times_of(...)`."""
 

@@ -12,7 +12,7 @@ import ray
 from cc_ray.errors import CcRayError
 from cc_ray.search.space import Choice, StepSpace
 from cc_ray.store import Store
-from dashboards.operating import WHOLE, Branch, Cost, Operation, Parameter, Place, Planned, Step
+from dashboards.operating import WHOLE, Branch, Cost, Operation, Parameter, Place, Planned, Step, Stored
 
 MOST_RECIPES: Final = 2_000
 _BOUNDS: Final = {
@@ -55,6 +55,7 @@ def _parameters(kind: Any) -> Iterator[Parameter]:
             ", ".join(f"{said} {field[bound]:g}" for bound, said in _BOUNDS.items() if bound in field),
             tuple(map(str, field.get("enum", ()))),
             field.get("items", {}).get("type", "string"),
+            field.get("stored", ""),
         )
 
 
@@ -81,19 +82,41 @@ def _recipes(branch: Branch) -> int:
 
 def _problems(steps: Sequence[Step]) -> Iterator[tuple[Place, str]]:
     """What the operations themselves say of the values, each by itself."""
-    from cc_ray.compress import parameter_problems
-    from cc_ray.recipe import Step as Told
     from cc_ray.search.written import LONGEST, write_step
 
     for index, step in enumerate(steps):
-        found: dict[str, str] = {}
-        longest = max((len(values) for values in step.values.values()), default=1)
-        for turn in range(longest):
-            values = {name: of[min(turn, len(of) - 1)] for name, of in step.values.items() if of}
-            found |= parameter_problems(Told(step.operation, values))
+        found = _unreadable(step) or _unfit(step)
         if not found and (length := len(write_step(_open(step)))) > LONGEST:
             found[""] = f"It takes {length:,} characters to say; allowed: at most {LONGEST:,}."
         yield from (((index, name), said) for name, said in found.items())
+
+
+def _unreadable(step: Step) -> dict[str, str]:
+    """What is wrong with values that are to be looked up, by parameter."""
+    found = {}
+    for name, values in step.values.items():
+        try:
+            for value in values:
+                _value(value)
+        except CcRayError as error:
+            found[name] = str(error)
+    return found
+
+
+def _unfit(step: Step) -> dict[str, str]:
+    """What the operation says of the values that are known, by parameter."""
+    from cc_ray.compress import parameter_problems
+    from cc_ray.recipe import Step as Told
+
+    looked_up = {name for name, values in step.values.items() if any(isinstance(value, Stored) for value in values)}
+    known = {name: values for name, values in step.values.items() if values and name not in looked_up}
+    found: dict[str, str] = {}
+    for turn in range(max(map(len, known.values()), default=1)):
+        found |= parameter_problems(
+            Told(step.operation, {name: of[min(turn, len(of) - 1)] for name, of in known.items()})
+        )
+    # What is to be looked up may be what the step lacks as a whole: the plan, which has it, tells.
+    return {name: said for name, said in found.items() if name or not looked_up}
 
 
 def _planned(store: Store, branch: Branch) -> Planned:
@@ -120,8 +143,14 @@ def _planned(store: Store, branch: Branch) -> Planned:
 
 
 def _open(step: Step) -> StepSpace:
-    values = {name: of[0] if len(of) == 1 else Choice(of) for name, of in step.values.items() if of}
-    return StepSpace(step.operation, values)
+    given = {name: tuple(map(_value, of)) for name, of in step.values.items() if of}
+    return StepSpace(step.operation, {name: of[0] if len(of) == 1 else Choice(of) for name, of in given.items()})
+
+
+def _value(value: Any) -> Any:
+    from cc_ray.search.written import read_stored
+
+    return read_stored(value.call) if isinstance(value, Stored) else value
 
 
 # A worker that has imported torch stays for a while, so that only the first answer takes long.

@@ -38,6 +38,8 @@ def read_step(text: str) -> StepSpace:
             _refuse(text)
         try:
             given[keyword.arg] = _stored(keyword.value) or ast.literal_eval(keyword.value)
+        except InvalidRecipeError:
+            raise
         except ValueError:
             raise InvalidRecipeError(
                 f"step: the value of '{keyword.arg}' in '{text}' is no literal; allowed: {_ALLOWED}."
@@ -55,6 +57,28 @@ def open_step(operation: str, parameters: Mapping[str, Any]) -> StepSpace:
     """
     lists = _lists(operation)
     return StepSpace(operation, {name: _domain(value, name in lists) for name, value in parameters.items()})
+
+
+def read_stored(text: str) -> Stored:
+    """Read what stands in place of a value that the store has.
+
+    Args:
+        text: Such as `rows_of('loss')`.
+
+    Raises:
+        InvalidRecipeError: If it is anything else.
+    """
+    try:
+        found = _stored(_expression(text))
+    except InvalidRecipeError:
+        raise
+    except ValueError:
+        found = None
+    if found is None:
+        raise InvalidRecipeError(
+            f"'{text}' cannot be read; allowed: {' or '.join(f'{name}(...)' for name in _STORED)}."
+        )
+    return found
 
 
 def write_step(step: StepSpace) -> str:
@@ -84,15 +108,19 @@ def _stored(value: ast.expr) -> Stored | None:
 def _call(text: str) -> ast.Call | ast.Name:
     if len(text) > LONGEST:
         raise InvalidRecipeError(f"step: {len(text)} characters; allowed: at most {LONGEST}.")
-    try:
-        found = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        _refuse(text)
+    found = _expression(text)
     if isinstance(found, ast.Name):
         return found
     if not isinstance(found, ast.Call) or not isinstance(found.func, ast.Name) or found.args:
         _refuse(text)
     return found
+
+
+def _expression(text: str) -> ast.expr:
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        _refuse(text)
 
 
 def _lists(operation: str) -> set[str]:

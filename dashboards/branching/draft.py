@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dashboards.branching.mapping import YES_NO, mapping
-from dashboards.operating import WHOLE, Branch, Operation, Parameter, Place, Step
+from dashboards.operating import WHOLE, Branch, Operation, Parameter, Place, Step, Stored
 
 MOST_STEPS: Final = 12
 MOST_VALUES: Final = 50
@@ -105,7 +105,7 @@ def _step(step: DraftStep, index: int, operations: Mapping[str, Operation], prob
 def _values(parameter: Parameter, text: str) -> tuple[Any, ...]:
     """The values that a text says, none for the default; a ValueError says what is wrong with it."""
     if parameter.type == "object":
-        return (mapping(text),) if text.strip() else ()
+        return (_mapping(parameter, text),) if text.strip() else ()
     parts = _parts(text)
     if len(parts) > MOST_VALUES:
         raise ValueError(f"{len(parts)} values; at most {MOST_VALUES} are allowed")
@@ -114,6 +114,11 @@ def _values(parameter: Parameter, text: str) -> tuple[Any, ...]:
     if parameter.type == "array":
         return ([_READ[parameter.items](part) for part in parts],)
     return tuple(dict.fromkeys(_READ[parameter.type](part) for part in parts))
+
+
+def _mapping(parameter: Parameter, text: str) -> Stored | dict[str, Any]:
+    is_call = parameter.stored and text.strip().startswith(f"{parameter.stored}(")
+    return Stored(text.strip()) if is_call else mapping(text)
 
 
 def _parts(text: str) -> list[str]:

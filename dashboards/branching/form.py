@@ -93,7 +93,8 @@ def _may_be(parameter: Parameter) -> str:
 
 
 def _kind(parameter: Parameter) -> str:
-    return "numbers, by comma" if parameter.items == "number" else _TYPES[parameter.type]
+    kind = "numbers, by comma" if parameter.items == "number" else _TYPES[parameter.type]
+    return f"{kind}, or {parameter.stored}()" if parameter.stored else kind
 
 
 def _add(draft: Draft, operations: Mapping[str, Operation]) -> str:

@@ -9,7 +9,7 @@ import pytest
 from dashboards.branching.draft import Draft, DraftStep, read, turned
 from dashboards.branching.form import form
 from dashboards.branching.plan import plan
-from dashboards.operating import WHOLE, Cost, Operation, Parameter, Planned, Step
+from dashboards.operating import WHOLE, Cost, Operation, Parameter, Planned, Step, Stored
 
 SPARSITY = Parameter("sparsity", "number", "Share <b>of</b> weights.", True, None, "at least 0, below 1")
 INCLUDE = Parameter("include", "array", "Only these.", False, [], "")
@@ -56,6 +56,22 @@ def test_texts_are_values_of_each_type_and_what_is_empty_keeps_its_default() -> 
 )
 def test_a_mapping_is_typed_line_by_line_or_as_json(text: str, meant: dict[str, Any]) -> None:
     assert values(levels=text)["levels"] == (meant,)
+
+
+def test_a_value_that_the_store_has_is_asked_for_by_name() -> None:
+    harms = Parameter("harms", "object", "By layer.", False, {}, "", stored="rows_of")
+
+    def given(text: str, parameter: Parameter) -> Any:
+        draft = Draft([DraftStep("allocate", {parameter.name: text})])
+        branch, problems = read(draft, {"allocate": Operation("allocate", "", (parameter,))}, ["m"])
+        return problems.get((0, parameter.name)) or branch.steps[0].values[parameter.name]
+
+    assert given(" rows_of('loss', model='abc')\n", harms) == (Stored("rows_of('loss', model='abc')"),)
+    assert given("stem: 1, 2", harms) == ({"stem": [1, 2]},)
+    for text, parameter in (("times_of()", harms), ("rows_of", harms), ("rows_of()", LEVELS)):
+        assert given(text, parameter) == f"'{text}' is no name: value"
+    drawn = form(Draft([DraftStep("allocate")]), {"allocate": Operation("allocate", "", (harms,))}, {})
+    assert "<small>one name: value a line, or JSON, or rows_of()</small>" in drawn
 
 
 def test_a_mapping_has_a_field_of_several_lines() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -11,10 +12,12 @@ from cc_ray.operating.operator import StudyOperator
 from cc_ray.recipe import Recipe
 from cc_ray.search.branched import branched
 from cc_ray.search.records import write_study
+from cc_ray.search.sensitivity import measure, plan_probes
+from cc_ray.search.space import rows_of
 from cc_ray.search.written import read_step
 from cc_ray.store import Store
 from cc_ray.tasks.digits import Digits
-from dashboards.operating import WHOLE, Branch, Step
+from dashboards.operating import WHOLE, Branch, Step, Stored
 
 TASK_ID = Digits().task_id
 BASE = Recipe("resnet").model_ids(TASK_ID)[0]
@@ -84,6 +87,42 @@ def test_a_plan_is_what_would_run_and_the_job_runs_just_that(jobs: NotedJobs, di
     assert steps[0].parameters["levels"] == {"stem": 0.2}
     assert branched(digits_store, [BASE], steps, name=study).recipes[0].slots
     assert "already" in operator.plan(Branch((BASE,), (PRUNE,), name=study)).problems[WHOLE, "name"]
+
+
+def test_what_the_store_knows_of_layers_is_looked_up_for_the_plan(jobs: NotedJobs, digits_store: Store) -> None:
+    operator = StudyOperator(str(digits_store.root), jobs)
+    told = {each.name: {one.name: one.stored for one in each.parameters} for each in operator.operations()}
+    assert (told["allocate"]["harms"], told["allocate"]["times_ms"]) == ("rows_of", "times_of")
+
+    def asked(call: str, **more: Any) -> Branch:
+        given = {
+            "applied": ("uniform_quantization",),
+            "levels": ([2, 4],),
+            "budget": (3, 3.5),
+            "harms": (Stored(call),),
+        }
+        return Branch((BASE,), (Step("allocate", {**given, **more}),))
+
+    lacking = operator.plan(asked("rows_of()")).problems[WHOLE, ""]
+    assert f"20 of 20 rows are not in {digits_store.root}" in lacking and f"`cc-ray sensitivity {BASE}" in lacking
+    for levels in (2, 4):
+        plan = plan_probes(digits_store, BASE, "uniform_quantization", [levels], split="calibration")
+        assert set(measure((str(digits_store.root), BASE, "calibration"), plan.probes)) == {""}
+    planned = operator.plan(asked("rows_of('loss')"))
+    operator.start(asked("rows_of('loss')"), "Ann")
+
+    assert (planned.trials, planned.to_make, planned.problems) == (2, 2, {})
+    (written,) = (each for each in jobs.started[planned.study] if each.startswith("--step="))
+    assert read_step(written.removeprefix("--step=")).parameters["harms"] == rows_of("loss")
+    for wrong, place, said in (
+        (asked("rows_of(3)"), (0, "harms"), "rows_of: metric"),
+        (asked("rows_of('loss'"), (0, "harms"), "cannot be read"),
+        (asked("rows_of(open('x'))"), (0, "harms"), "cannot be read"),
+        (asked("rows_of()", levels=([2, 99],)), (WHOLE, ""), "bits=99"),
+        (asked("rows_of()", levels=([2, 4], [3, 4])), (WHOLE, ""), "which rows are wanted is open"),
+    ):
+        problems = operator.plan(wrong).problems
+        assert said in problems.get(place, ""), problems
 
 
 def test_what_is_wrong_is_told_by_place_and_never_started(jobs: NotedJobs, digits_store: Store) -> None:
