@@ -13,7 +13,7 @@ from cc_ray.store.artifacts import load_model, save_model
 from cc_ray.store.exported import Exported
 from cc_ray.store.layout import Draft
 from cc_ray.store.weights import read_weights
-from tests.compress.tiny import TASK, base_model, checks, outputs, run
+from tests.compress.tiny import TASK, base_model, checks, outputs, run, task_of
 
 
 def test_a_pruned_model_is_exported_and_answers_alike(tmp_path: Path) -> None:
@@ -35,6 +35,48 @@ def test_a_pruned_model_is_exported_and_answers_alike(tmp_path: Path) -> None:
     assert torch.equal(outputs(copy.deepcopy(loaded)), outputs(loaded))
     assert saved.tensor_bytes["program"] > 0.95 * saved.size_bytes
     assert not read_weights(Draft(tmp_path), saved.digest)
+
+
+def test_a_program_in_integers_is_smaller_and_answers_nearly_alike(tmp_path: Path) -> None:
+    model = base_model("cnn")
+
+    floats = run("export_onnx", model)
+    first, again = (run("export_onnx", model, precision="int8") for _ in range(2))
+
+    error = (outputs(first.model) - outputs(model)).norm() / outputs(model).norm()
+    assert 0 < error < 0.05
+    held, other = (bytes(each.model.get_buffer("program").numpy()) for each in (first, again))
+    assert held == other and first.data_used == ("calibration",) and first.representation == "exported"
+    whole = [node for node in onnx.load_model_from_string(held).graph.initializer if node.data_type == 3]
+    assert whole, "weights are int8"
+    said = checks(first)
+    assert said["products_in_integers"] == "6 of 6 convolutions and matrix products are of 8-bit integers."
+    assert "of the largest output, since it rounds" in said["outputs_compared"]
+    assert "within" in checks(floats)["outputs_compared"]
+    loaded = load_model(Draft(tmp_path), save_model(Draft(tmp_path), first.model).digest, TASK.build("cnn"))
+    assert torch.equal(outputs(loaded), outputs(first.model))
+    one = TASK.data("train").inputs[:1]
+    near = 0.1 * float(outputs(model).abs().max())
+    assert torch.allclose(TASK.logits(loaded, one), TASK.logits(model, one), atol=near), "whatever the batch"
+
+
+def test_a_model_without_products_has_no_program_in_integers() -> None:
+    with pytest.raises(NotApplicableError, match="no convolution and no matrix product"):
+        run("export_onnx", nn.Sequential(nn.Flatten(), nn.Softmax(1)), precision="int8")
+
+
+@pytest.mark.parametrize("base", ["vit", "language"])
+def test_a_transformer_computes_in_integers_too(base: str) -> None:
+    model = base_model(base)
+
+    outcome = run("export_onnx", model, precision="int8")
+
+    (found,) = (each.found for each in outcome.findings if each.check == "products_in_integers")
+    assert found is not None and found > 4
+    before, after = (
+        task_of(base).logits(each, task_of(base).data("evaluation").inputs) for each in (model, outcome.model)
+    )
+    assert 0 < (after - before).norm() / before.norm() < 0.1
 
 
 def test_it_is_the_last_step() -> None:
