@@ -177,7 +177,7 @@ def _hear(heard: Any, path: str, module: nn.Module, given: Any, output: Tensor) 
 def _mean(layer: nn.Module, output: Tensor, places: Sequence[Tensor]) -> Tensor:
     """Mean over instances and real positions, (channels,)."""
     real = without_padding(layer, output, places)
-    channels = real.movedim(1, -1) if isinstance(layer, _ConvNd) else real
+    channels = real.movedim(1, -1) if isinstance(layer, _ConvNd) and real.dim() > 2 else real
     return channels.float().flatten(0, -2).mean(0)
 
 

@@ -2,7 +2,8 @@
 
 A layer is seen as y = W x for every position: the columns of W are those of `weight_matrix`, x is the vector of inputs
 that they meet. Operations that weigh an error of W by what it does to y need sums over x x^T, or over x^2 alone.
-Positions that are padding, by `Task.places`, do not count.
+Positions that are padding, by `Task.places`, do not count: of linear layers, and of convolutions of one axis, whose
+places lie along the last one. Of two axes nobody says which is that of places, if any: there all counts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from cc_ray.tasks import moved
 
 BATCH_SIZE: Final = 64
 
+Seen = Callable[[nn.Module, Tensor, Sequence[Tensor]], Tensor]
+"""What is looked at of a module, its first input and the places that are real."""
 Moments = dict[str, Tensor]
 """By path of a layer, in float32 on the CPU: (groups, columns, columns), or (groups, columns) of the squares alone."""
 
@@ -125,6 +128,7 @@ def feed(
     context: Context,
     instances: int,
     heard: Callable[[str, Tensor], None],
+    seen: Seen | None = None,
 ) -> None:
     """Let the model answer calibration instances, and hear what each module takes in, without what is padding.
 
@@ -133,15 +137,17 @@ def feed(
         modules: Those that are heard, by the name that they are told by.
         context: Gives task and data.
         instances: How many at most.
-        heard: Takes a name and the first input, detached: (n, ...), or (places, width) where padding was left out.
+        heard: Takes a name and what was seen of the first input, detached.
+        seen: Makes that of a module, its first input (n, ...), and places; `without_padding` if left out.
     """
+    look = seen or without_padding
     with moved(model) as device, torch.no_grad():
         for batch in batches(context, instances):
             inputs = batch.to(device)
             places = context.task.places(inputs)
 
             def hear(path: str, given: Tensor, places: Sequence[Tensor] = places) -> None:
-                heard(path, without_padding(modules[path], given.detach(), places))
+                heard(path, look(modules[path], given.detach(), places))
 
             with fed(modules, hear):
                 context.task.logits(model, inputs)
@@ -151,15 +157,24 @@ def without_padding(module: nn.Module, values: Tensor, places: Sequence[Tensor])
     """What a module takes in or puts out at real places, (places, width); all of it where it does not go by places.
 
     Args:
-        module: Convolutions see several places at once, and keep all.
-        values: (n, length, width), or (n * length, width).
+        module: Convolutions of two axes and more keep all.
+        values: (n, length, width), or (n * length, width); of a convolution of one axis (n, width, length).
         places: As `Task.places` gives them. Of those of one length, which cannot be told apart, a place is real that is
             so in any.
     """
-    real = [each for each in places if values.shape[:-1] in (each.shape, (each.numel(),))]
-    if isinstance(module, _ConvNd) or not real:
+    if isinstance(module, nn.Conv1d):
+        real = _along_last_axis(values, places)
+        return values if real is None else values.movedim(1, -1)[real]
+    fitting = [each for each in places if values.shape[:-1] in (each.shape, (each.numel(),))]
+    if isinstance(module, _ConvNd) or not fitting:
         return values
-    return values.flatten(0, -2)[torch.stack(real).any(0).flatten()]
+    return values.flatten(0, -2)[torch.stack(fitting).any(0).flatten()]
+
+
+def _along_last_axis(values: Tensor, places: Sequence[Tensor]) -> Tensor | None:
+    """Which places of (n, width, length) are real, (n, length); None where no sequence has that length."""
+    fitting = [each for each in places if values.dim() == 3 and each.shape == (len(values), values.shape[-1])]
+    return torch.stack(fitting).any(0) if fitting else None
 
 
 def batches(context: Context, instances: int, size: int = BATCH_SIZE) -> tuple[Tensor, ...]:
@@ -179,13 +194,13 @@ def _moments(
     sums: Moments = {}
     counts = dict.fromkeys(modules, 0)
 
-    def hear(path: str, inputs: Tensor) -> None:
-        columns = _columns(modules[path], inputs).float()
+    def hear(path: str, seen: Tensor) -> None:
+        columns = seen.float()
         found = summed(columns).cpu()
         sums[path] = sums[path] + found if path in sums else found
         counts[path] += columns.shape[-1]
 
-    feed(model, modules, context, instances, hear)
+    feed(model, modules, context, instances, hear, _columns)
     return {path: total / counts[path] for path, total in sums.items()}
 
 
@@ -202,10 +217,10 @@ def _products(columns: Tensor) -> Tensor:
     return columns @ columns.mT
 
 
-def _columns(module: nn.Module, inputs: Tensor) -> Tensor:
-    """The vectors that the columns of the weight meet, (groups, columns, positions)."""
+def _columns(module: nn.Module, inputs: Tensor, places: Sequence[Tensor]) -> Tensor:
+    """The vectors that the columns of the weight meet at real places, (groups, columns, positions)."""
     if not isinstance(module, nn.Conv1d | nn.Conv2d):
-        return inputs.reshape(-1, inputs.shape[-1]).T[None]
+        return without_padding(module, inputs, places).reshape(-1, inputs.shape[-1]).T[None]
     # What is said of one axis is said of two, of which the first has length 1.
     flat = isinstance(module, nn.Conv1d)
     kernel, stride, dilation = (_pair(each) for each in (module.kernel_size, module.stride, module.dilation))
@@ -214,8 +229,17 @@ def _columns(module: nn.Module, inputs: Tensor) -> Tensor:
     padded = padded[:, :, None] if flat else padded
     unfolded = nn.functional.unfold(padded, kernel, dilation, 0, stride)
     count, _, positions = unfolded.shape
-    parts = unfolded.view(count, module.groups, -1, positions)
-    return parts.permute(1, 2, 0, 3).flatten(2)
+    columns = unfolded.view(count, module.groups, -1, positions).permute(1, 2, 0, 3).flatten(2)
+    real = _along_last_axis(inputs, places) if flat else None
+    return columns if real is None else columns[..., _windows(module, real, positions).flatten()]
+
+
+def _windows(module: nn.Conv1d | nn.Conv2d, real: Tensor, positions: int) -> Tensor:
+    """Which windows of a convolution of one axis have their middle at a real place, (n, positions)."""
+    (kernel,), (stride,), (dilation,) = module.kernel_size, module.stride, module.dilation
+    before, _ = module._reversed_padding_repeated_twice
+    middles = torch.arange(positions, device=real.device) * stride - before + dilation * (kernel - 1) // 2
+    return real[:, middles.clamp(0, real.shape[1] - 1)]
 
 
 def _pair(lengths: tuple[int, ...]) -> tuple[int, int]:

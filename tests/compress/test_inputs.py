@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from cc_ray.compress import Context
-from cc_ray.compress.inputs import has_inputs, input_moments, squared_inputs, weight_matrix, without_padding
+from cc_ray.compress.bias_correction import _mean
+from cc_ray.compress.inputs import (
+    _columns,
+    has_inputs,
+    input_moments,
+    squared_inputs,
+    weight_matrix,
+    without_padding,
+)
 from cc_ray.compress.ranges import clipped_ranges, input_ranges
 from cc_ray.compress.targets import layer_weights
 from cc_ray.tasks import Data, Split
@@ -108,7 +116,74 @@ def test_padding_counts_nowhere(measure: Callable[..., dict[str, Any]]) -> None:
         torch.testing.assert_close(torch.as_tensor(more[path]), torch.as_tensor(values))
 
 
-def test_sequences_of_two_lengths_are_told_apart_and_convolutions_keep_all() -> None:
+class Convolving(nn.Module):
+    """Convolutions over tokens: each sees what stands beside a token, every second one, and what is left of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(16, 6, padding_idx=0)
+        self.beside = nn.Conv1d(6, 8, 3, padding=1, bias=False)
+        self.grouped = nn.Conv1d(8, 8, 5, padding="same", dilation=2, groups=2, bias=False)
+        self.second = nn.Conv1d(8, 4, 2, stride=2, bias=False)
+        self.lm_head = nn.Linear(4, 16)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        real = (tokens != 0)[:, None]
+        hidden = self.beside(self.embedding(tokens).mT).relu() * real
+        hidden = self.second((self.grouped(hidden).relu() + 1) * real)
+        scores: Tensor = self.lm_head(hidden.mean(-1))
+        return scores
+
+
+class Tokens(Given):
+    """Sentences of even length, padded to the longest and further."""
+
+    extra: int = 0
+    """Places of padding more."""
+
+    def data(self, split: Split) -> Data:
+        chance = torch.Generator().manual_seed(5)
+        lengths = torch.randint(1, 5, (48, 1), generator=chance) * 2
+        tokens = torch.randint(1, 16, (48, 8), generator=chance) * (torch.arange(8) < lengths)
+        inputs = nn.functional.pad(tokens, (0, self.extra))
+        return Data(inputs, torch.zeros(48, dtype=torch.int64), torch.arange(48))
+
+    def places(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        return (inputs != 0,)
+
+
+@pytest.mark.parametrize("measure", [squared_inputs, input_moments, input_ranges, partial(clipped_ranges, levels=255)])
+def test_padding_counts_in_no_convolution_over_tokens(measure: Callable[..., dict[str, Any]]) -> None:
+    with drawn_from(1):
+        model = Convolving().eval()
+    targets = [target for target in layer_weights(model) if isinstance(target.module, nn.Conv1d)]
+
+    found, more = (measure(model, targets, Context(Tokens(extra=extra), 0, lambda _: model), 48) for extra in (0, 6))
+
+    assert found.keys() == more.keys() == {"beside", "grouped", "second"}
+    for path, values in found.items():
+        torch.testing.assert_close(torch.as_tensor(more[path]), torch.as_tensor(values))
+
+
+def test_windows_count_by_their_middle_and_outputs_by_their_place() -> None:
+    with drawn_from(2):
+        layer = nn.Conv1d(2, 3, 3, padding=1, bias=False)
+        values = torch.randn(2, 2, 5)
+    real = torch.tensor([[True, True, True, False, False], [True, False, False, False, False]])
+    with torch.no_grad():
+        outputs = layer(values)
+
+        columns = _columns(layer, values, (real,))
+
+        kept = without_padding(layer, outputs, (real,))
+        torch.testing.assert_close((weight_matrix(layer_weights(layer)[0])[0] @ columns[0]).T, kept)
+        torch.testing.assert_close(_mean(layer, outputs, (real,)), kept.mean(0))
+        torch.testing.assert_close(_mean(layer, outputs, ()), outputs.mean((0, 2)))
+        assert kept.shape == (4, 3) and without_padding(layer, values, (real,)).shape == (4, 2)
+        assert without_padding(layer, values, (real[:, :4],)) is values
+
+
+def test_sequences_of_two_lengths_are_told_apart_and_convolutions_of_two_axes_keep_all() -> None:
     long, short = torch.tensor([[True, True, False], [True, False, False]]), torch.tensor([[True, False], [True, True]])
     layer = nn.Linear(1, 1)
     values = torch.arange(6.0)[:, None]
@@ -119,4 +194,5 @@ def test_sequences_of_two_lengths_are_told_apart_and_convolutions_keep_all() -> 
     assert left(layer, values.view(2, 3, 1)) == left(layer, values) == [0, 1, 3]
     assert left(layer, values[:4].view(2, 2, 1)) == [0, 2, 3]
     assert left(layer, values[:2]) == [0, 1], "one value of each instance"
-    assert left(nn.Conv1d(2, 1, 1), values.view(1, 2, 3)) == list(range(6))
+    assert left(nn.Conv1d(1, 1, 1), values.view(2, 1, 3)) == [0, 1, 3]
+    assert left(nn.Conv2d(2, 1, 1), values.view(1, 2, 3)) == list(range(6))
