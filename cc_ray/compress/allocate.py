@@ -43,8 +43,13 @@ _UNITS: Final = {
     "level": "in the mean",
     "bytes": "bytes",
     "multiply_adds": "of the model's multiply-adds",
+    "latency": "of the layers' time",
     "latency_ms": "ms",
 }
+_SHARES: Final = ("multiply_adds", "latency")
+"""Units that are shares of what the model has."""
+_TIMES: Final = ("latency", "latency_ms")
+"""Units that `times_ms` tell."""
 
 
 @operation("allocate")
@@ -82,9 +87,9 @@ class Allocate(Targeted):
     """Whether a layer may also stay as it is, where that is worth what it takes; it has no level that would count."""
     budget: Annotated[float, Field(gt=0.0)]
     """At most so much of `unit`; of a mean sparsity or ratio at least so much."""
-    unit: Literal["level", "bytes", "multiply_adds", "latency_ms"] = "level"
+    unit: Literal["level", "bytes", "multiply_adds", "latency", "latency_ms"] = "level"
     """What the budget counts: the mean level over all weights; what the layers take in the saved file; the share of the
-    model's multiply-adds that is left; or the layers' `times_ms`, one after the other."""
+    model's multiply-adds that is left, or of the time of its layers; or their `times_ms`, one after the other."""
     solver: Literal["exact", "greedy"] = "exact"
     """By integer programming, or step by step the cheapest harm for what it saves."""
     instances: Annotated[int, Field(ge=1, le=65_536)] = 256
@@ -99,7 +104,7 @@ class Allocate(Targeted):
     measured_on: Literal["calibration", "evaluation"] = "calibration"
     """The split on which harms were measured, where they are given."""
     times_ms: Given = Field(default_factory=dict, json_schema_extra={"stored": "times_of"})
-    """How long each layer takes at each level, and last as it is where it may stay so; for the unit `latency_ms`. A
+    """How long each layer takes at each level, and last as it is where it may stay so; for the units of latency. A
     search space fills it with `times_of(...)`."""
 
     @model_validator(mode="after")
@@ -136,11 +141,11 @@ class Allocate(Targeted):
             raise ValueError("harms and metric belong together: give both or neither")
         if any(time <= 0 for times in self.times_ms.values() for time in times):
             raise ValueError("times_ms: a time is above 0")
-        if bool(self.times_ms) != (self.unit == "latency_ms"):
-            raise ValueError("times_ms and unit='latency_ms' belong together: give both or neither")
+        if bool(self.times_ms) != (self.unit in _TIMES):
+            raise ValueError("times_ms and unit='latency' or 'latency_ms' belong together: give both or neither")
 
     def _check_speed(self, kind: type[Operation]) -> None:
-        if self.unit not in ("multiply_adds", "latency_ms"):
+        if self.unit in ("level", "bytes"):
             return
         if not kind.reshapes:
             able = [name for name, each in operations.items() if each.reshapes and _can_be_shared_out(each)]
@@ -148,8 +153,10 @@ class Allocate(Targeted):
                 f"unit='{self.unit}': a model takes as long at any level of {self.applied}, which leaves layers the "
                 f"arithmetic they had; choose {' or '.join(able)}, or a budget in 'level' or 'bytes'"
             )
-        if self.unit == "multiply_adds" and self.budget > 1:
-            raise ValueError(f"budget={self.budget:g}: of multiply-adds it is a share of what the model has, at most 1")
+        if self.unit == "latency" and not self.may_stay:
+            raise ValueError("unit='latency' is a share of the time of layers as they are: it needs may_stay=True")
+        if self.unit in _SHARES and self.budget > 1:
+            raise ValueError(f"budget={self.budget:g}: of {self.unit} it is a share of what the model has, at most 1")
 
     def makes(self, given: Representation) -> Representation:
         """What the other operation makes."""
@@ -217,11 +224,12 @@ class Allocate(Targeted):
                 child = self._alone(model, target, level, context)
                 harm[row, column] = self._harm(child, target, column, own, context)
                 cost[row, column] = self._cost(child, target, column, context)
-        return harm, cost
+        # The last choice is to stay as it is.
+        return harm, cost / cost[:, -1].sum() if self.unit == "latency" else cost
 
     def _alone(self, model: nn.Module, target: Target, level: float | None, context: Context) -> nn.Module:
         """The model with nothing but the layer at the level; as it is where nobody looks at it."""
-        if level is None or (self.harms and self.unit in ("level", "latency_ms")):
+        if level is None or (self.harms and self.unit in ("level", *_TIMES)):
             return model
         aside = Context(context.task, context.seed, context.ancestor)
         return compress_alone(self._step(level, target), model, aside)
@@ -238,7 +246,7 @@ class Allocate(Targeted):
                 return _bytes(child.get_submodule(target.path))
             case "multiply_adds":
                 return self._arithmetic(child, context)
-            case "latency_ms":
+            case "latency" | "latency_ms":
                 return self.times_ms[_key(target)][column]
         level = self.levels[column]
         return target.tensor.numel() * (-level if self._parameter in _MORE_IS_LESS else level)

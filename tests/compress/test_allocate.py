@@ -125,6 +125,22 @@ def test_a_layer_may_stay_as_it_is_where_that_is_worth_what_it_takes(solver: str
     assert not levels(run("allocate", base, **{**given, "budget": 1000.0}))["head"]
 
 
+def test_a_share_of_the_time_of_layers_is_a_budget_on_every_machine() -> None:
+    base = base_model("cnn")
+    paths = [target.path for target in layer_weights(base) if getattr(target.module, "groups", 1) == 1]
+    slow, fast = ({path: tuple(by * ms for ms in (0.5, 0.7, 0.9, 1.0)) for path in paths} for by in (10.0, 1.0))
+
+    given = ranks(unit="latency", may_stay=True, budget=0.75, instances=16)
+    one, other = (run("allocate", base, **{**given, "times_ms": times}) for times in (slow, fast))
+
+    assert levels(one) == levels(other) and len(set(levels(one).values())) > 1
+    (found,) = (each.found or 0.0 for each in one.findings if each.check == "levels_allocated")
+    spent = sum(slow[path][(0.3, 0.6, 0.95, 0.0).index(level)] for path, level in levels(one).items())
+    assert found == pytest.approx(spent / sum(times[-1] for times in slow.values())) and found <= 0.75
+    with pytest.raises(NotApplicableError, match=r"at least 0\.5 of the layers' time .* not 0\.4"):
+        run("allocate", base, **{**given, "times_ms": fast, "budget": 0.4})
+
+
 def test_staying_counts_in_the_saved_file_and_in_multiply_adds() -> None:
     base = base_model("cnn")
     inputs = TASK.data("calibration").inputs[:1]
@@ -184,13 +200,14 @@ def test_the_integer_program_finds_what_trying_all_finds() -> None:
         (bits(harms={"head": [4, 3, 2, 1]}), "harms and metric belong together"),
         (bits(unit="multiply_adds", budget=0.5), "takes as long at any level of uniform_quantization, .* low_rank"),
         (bits(unit="latency_ms", times_ms={"head": [1, 1, 1, 1]}), "as long at any level of uniform_quantization"),
-        (ranks(unit="latency_ms"), "times_ms and unit='latency_ms' belong together"),
+        (ranks(unit="latency_ms"), "times_ms and unit='latency' or 'latency_ms' belong together"),
         (bits(may_stay=True), "may_stay: what stays as it is has no level to count"),
         (
             ranks(unit="latency_ms", may_stay=True, times_ms={"head": [1, 1, 1]}),
             "'head' has 3 numbers for 3 levels and one to stay",
         ),
-        (ranks(budget=1.5), "budget=1.5: of multiply-adds it is a share"),
+        (ranks(unit="latency", times_ms={"head": [1, 1, 1]}), "unit='latency' is a share .* needs may_stay=True"),
+        (ranks(budget=1.5), "budget=1.5: of multiply_adds it is a share"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_trial(parameters: dict[str, Any], said: str) -> None:
