@@ -7,11 +7,15 @@ import pytest
 
 from cc_ray.errors import InvalidRecipeError
 from cc_ray.search import SearchSpace
+from cc_ray.search.agenda import take_stock
 from cc_ray.search.early_stopping import asha, contest_of
 from cc_ray.search.plan import plan
+from cc_ray.store import Store
+from cc_ray.tasks import task_from_json
 from cc_ray.tasks.causal_lm import CausalLM
 from cc_ray.tasks.question_answering import QuestionAnswering
 from cc_ray.tasks.text_classification import TextClassification
+from cc_ray.trial import run_trial
 from search_spaces import bert_text_classification, llama_causal_lm, t5_question_answering
 
 SMALL = {"layers": 1, "width": 16, "heads": 2, "training": {"epochs": 1}}
@@ -36,6 +40,20 @@ def test_the_spaces_plan(metric: str, tmp_path: Path) -> None:
 
     assert planned.trials > 8
     assert planned.shared > 0
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "perplexity"])
+def test_the_deepest_recipe_runs(metric: str, tmp_path: Path) -> None:
+    space, store = spaces(tmp_path)[metric], Store(tmp_path / "store", create=True)
+    task = task_from_json({"task": space.task, "parameters": dict(space.task_parameters)})
+    deepest = max(take_stock(space, store).to_run, key=lambda one: len(one.steps))
+    assert len(deepest.steps) > 1
+
+    made = run_trial(store, task, deepest)
+
+    rows = store.read("metrics", keys={"step": made.model_id}).to_pylist()
+    assert all(row["value"] >= 0 for row in rows if row["metric"] == metric)
+    assert metric in {row["metric"] for row in rows}
 
 
 def test_a_metric_of_other_answers_is_refused(tmp_path: Path) -> None:
