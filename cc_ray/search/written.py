@@ -94,7 +94,7 @@ def _text(value: Any) -> str:
     return repr(list(value.options) if isinstance(value, Choice) else value)
 
 
-def _stored(value: ast.expr) -> Stored | None:
+def _stored(value: ast.expr | None) -> Stored | None:
     """What `rows_of(...)` or `times_of(...)` says; None of anything else."""
     if not isinstance(value, ast.Call) or not isinstance(value.func, ast.Name) or value.func.id not in _STORED:
         return None
@@ -116,11 +116,11 @@ def _call(text: str) -> ast.Call | ast.Name:
     return found
 
 
-def _expression(text: str) -> ast.expr:
+def _expression(text: str) -> ast.expr | None:
     try:
         return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        _refuse(text)
+        return None
 
 
 def _lists(operation: str) -> set[str]:

@@ -116,7 +116,7 @@ def test_what_the_store_knows_of_layers_is_looked_up_for_the_plan(jobs: NotedJob
     assert read_step(written.removeprefix("--step=")).parameters["harms"] == rows_of("loss")
     for wrong, place, said in (
         (asked("rows_of(3)"), (0, "harms"), "rows_of: metric"),
-        (asked("rows_of('loss'"), (0, "harms"), "cannot be read"),
+        (asked("rows_of('loss'"), (0, "harms"), "'rows_of('loss'' cannot be read; allowed: rows_of(...)"),
         (asked("rows_of(open('x'))"), (0, "harms"), "cannot be read"),
         (asked("rows_of()", levels=([2, 99],)), (WHOLE, ""), "bits=99"),
         (asked("rows_of()", levels=([2, 4], [3, 4])), (WHOLE, ""), "which rows are wanted is open"),
