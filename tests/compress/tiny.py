@@ -200,9 +200,9 @@ def run(operation: str, model: nn.Module, *ancestors: nn.Module, seed: int = 0, 
     return apply_step(Step(operation, parameters), model, context(base, *ancestors, seed=seed))
 
 
-def outputs(model: nn.Module) -> Tensor:
-    """Scores on the evaluation split."""
-    task = task_for(model)
+def outputs(model: nn.Module, base: str | None = None) -> Tensor:
+    """Scores on the evaluation split; of an exported program the base model tells which task it answers."""
+    task = task_for(model) if base is None else task_of(base)
     with torch.no_grad():
         return task.logits(model, task.data("evaluation").inputs)
 
