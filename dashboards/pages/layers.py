@@ -52,8 +52,8 @@ class Layers(Page):
         """Why views have nothing to show, by name."""
 
     def view(self) -> pn.viewable.Viewable:
-        """The models above, then the choice of a view, then the view."""
-        return layout("layers", children=[self.head, self.tabs, self.deck.place])
+        """The choice of a view above, then the models, then the view."""
+        return layout("layers", children=[self.tabs, self.head, self.deck.place])
 
     def update(self, changed: frozenset[str]) -> None:
         """Tell the view in front; others are told when they are shown."""
