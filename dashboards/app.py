@@ -13,10 +13,12 @@ from bokeh.document import Document
 from bokeh.models import CustomJS
 
 from dashboards.components import Address, Html, Look, Message
-from dashboards.deck import Deck
+from dashboards.deck import Deck, Front
+from dashboards.lasting import lasting
 from dashboards.page import Page, pages
 from dashboards.session import DRAWING, Session
-from dashboards.sharing.comparisons import Comparisons
+from dashboards.sharing.comparisons import Comparisons, Panel
+from dashboards.sharing.menu import Menu
 from dashboards.sharing.store_list import StoreList
 from dashboards.snapshot import Row, Snapshot
 from dashboards.state import CHOICES
@@ -27,6 +29,7 @@ from dashboards.user import User
 POLL_MS: Final = 2000
 """How often a tab looks for news of the store."""
 
+THEME: Final = lasting(CSS + LAYOUT_CSS, "css")
 RELOAD_JS: Final = (ASSETS / "reload.js").read_text()
 _RELOAD: Final = "window.loadAgain()"
 """See `assets/reload.js`."""
@@ -122,7 +125,8 @@ class Shell:
         """What the shell says of the tab, by name."""
         state = self.session.state
         return {
-            "theme": CSS + LAYOUT_CSS,
+            "theme": THEME,
+            "code": [kind.address for kind in (Address, Front, Html, Look, Menu, Panel)],
             "reload": RELOAD_JS,
             "store": self.session.source.root,
             "store_name": self.store,

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import param
 from bokeh.document import Document
 from panel.custom import JSComponent
 from panel.io import hold
 
+from dashboards.lasting import lasting
 from dashboards.theme import ASSETS, PAINTED
 
 Message = Mapping[str, Any]
@@ -29,7 +30,17 @@ def script(*names: str) -> str:
 
 
 class Component(JSComponent):  # type: ignore[misc] # Panel ships no types
-    """A piece with JavaScript that browsers take as it is. Panel would compile it, for each piece of a page again."""
+    """A piece with JavaScript that browsers take as it is. Panel would compile it, for each piece of a page again.
+
+    A page of the dashboard names the file that its code is in; where nobody serves files, it holds the code itself.
+    """
+
+    address: ClassVar[str] = ""
+    """Of the file, seen from the page."""
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        cls.address = lasting(str(cls._esm), "js")
 
     @classmethod
     def _render_esm(cls, *args: object, **kwargs: object) -> str:
@@ -38,7 +49,9 @@ class Component(JSComponent):  # type: ignore[misc] # Panel ships no types
 
     def _get_properties(self, doc: Document | None) -> dict[str, Any]:
         # What has the name of a bundle counts as compiled, and is loaded once for all that have the same.
-        return {**super()._get_properties(doc), "bundle": type(self).__name__}
+        properties = {**super()._get_properties(doc), "bundle": type(self).__name__}
+        served = doc and doc.session_context and doc.session_context.server_context
+        return {**properties, "bundle": "url", "esm": self.address} if served else properties
 
 
 class Html(Component):

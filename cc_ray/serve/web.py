@@ -92,12 +92,16 @@ def _mount(app: FastAPI, stores: Stores, key: bytes) -> None:
     from panel.io.fastapi import add_applications
 
     from cc_ray.api import build_api
+    from cc_ray.serve.lasting import lasting_file
     from dashboards.app import applications
+    from dashboards.lasting import PLACE
 
     apis = {name: build_api(served.root) for name, served in stores.allowed.items()}
     for name, api in apis.items():
         app.mount(f"/api/stores/{name}", api)
     app.mount("/api", apis[stores.first])
+    # Before Panel's own: it has all others below /static.
+    app.add_route(f"/{PLACE}/{{name}}", lasting_file, methods=["GET"])
     guard()
     add_applications(
         applications(stores),

@@ -1,6 +1,11 @@
 // What components begin with: the page's look, and ways to make elements, to place them, to copy and to save.
-const theme = new CSSStyleSheet()
-theme.replaceSync(document.getElementById("theme")?.textContent ?? "")
+// The look is one sheet for all of them: the page's own, which cannot be lent to a shadow tree as it is.
+const theme = document.ccRayTheme ??= (() => {
+  const sheet = new CSSStyleSheet()
+  const rules = document.getElementById("theme")?.sheet?.cssRules ?? []
+  sheet.replaceSync([...rules].map((rule) => rule.cssText).join("\n"))
+  return sheet
+})()
 
 // Gives a component the page's look; returns the shadow tree that it stands in.
 function dressed(el) {

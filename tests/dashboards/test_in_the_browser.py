@@ -41,6 +41,34 @@ def test_brushing_the_map_selects_in_the_scatterplot(screen: Screen) -> None:
     assert in_map == in_scatter != []
 
 
+@pytest.mark.parametrize("card", ["scatter-card", "map-card"])
+def test_a_brush_is_told_once(screen: Screen, card: str) -> None:
+    sent: list[str] = []
+    screen.page.on("websocket", lambda tab: tab.on("framesent", lambda frame: sent.append(str(frame))))
+    screen.overview()
+
+    screen.brush(card, 0.6, 0.98)
+
+    screen.wait_for_selection()
+    assert sum('"indices"' in frame for frame in sent) == 1
+
+
+_CODE = """
+() => [...Bokeh.documents[0]._all_models.values()].filter((model) => model.type === "panel.models.esm.ReactiveESM")
+  .map((model) => model.esm)
+"""
+
+
+def test_code_is_not_sent_with_the_parts_that_it_is_of(screen: Screen) -> None:
+    fetched: list[str] = []
+    screen.page.on("request", lambda request: fetched.append(request.url))
+    screen.overview()
+
+    named = screen.page.evaluate(_CODE)
+    assert len(named) > len(set(named)) > 1
+    assert all(fetched.count(screen.dashboard.url + address.removeprefix("./")) == 1 for address in set(named))
+
+
 def test_the_address_keeps_the_selection_over_reload_and_pages(screen: Screen) -> None:
     screen.overview()
     screen.brush("scatter-card", 0.6, 0.6)

@@ -115,3 +115,26 @@ def test_metrics_tell_what_happened(visit: Open, login: Path) -> None:
     ):
         assert line in told.text.splitlines(), told.text
     assert re.search(r"^cc_ray_store_version_age_seconds\{.*\} \d", told.text, re.MULTILINE)
+
+
+def test_what_all_pages_share_is_fetched_once(visit: Open, login: Path) -> None:
+    visitor = visit(login=str(login))
+    visitor.log_in("anna")
+    page = visitor.page()
+
+    named = set(re.findall(r'(?<=href="\./)static/cc-ray/[0-9a-f]{20}\.(?:css|js)', page))
+
+    assert {address.rpartition(".")[2] for address in named} == {"css", "js"}
+    for address in named:
+        answer = visitor.get(f"/{address}")
+        assert answer.status_code == 200 and answer.text not in page
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["content-type"].startswith("text/css" if address.endswith("css") else "text/javascript")
+    assert len(page) < 20_000
+
+
+def test_files_of_another_version_are_not_there_and_not_remembered(visit: Open) -> None:
+    answer = visit().get(f"/static/cc-ray/{'0' * 20}.js")
+
+    assert answer.status_code == 404
+    assert "cache-control" not in answer.headers
