@@ -56,10 +56,6 @@ for (const [source, ring, x, y] of places) {
 }
 """
 
-_FOLLOW: Final = """
-for (const other of others) other.setv({ indices: cb_obj.indices }, { sync: false })
-"""
-
 _FADE: Final = """
 for (const { glyph, data_source } of edges) {
   glyph.line_color = { field: selected.indices.length ? "faded" : "color" }
@@ -174,16 +170,13 @@ def _slim(renderer: Any, *, selects: bool) -> None:
 def link(plots: Sequence[Plot]) -> None:
     """Select and hover in one plot, see it in all of them; answered by the browser alone.
 
-    The first one's selection is that of all: it alone is told to Python, and alone is set there once they are shown.
+    All have one selection between them, so that a change of it is told once, whichever plot it was made in.
     """
     pointing = CustomJS(args={"places": [plot.place for plot in plots], "reach": RING_PX}, code=_RING, name=POINTING)
     selected = plots[0].source.selected
-    others = [plot.source.selected for plot in plots[1:]]
-    follow = CustomJS(args={"others": others}, code=_FOLLOW)
-    selected.js_on_change("indices", follow)
-    for other in others:
-        other.js_link("indices", selected, "indices")
-        other.indices = list(selected.indices)
+    for plot in plots[1:]:
+        # Bokeh lets nobody replace it: the browser would not follow. It does not know these sources yet.
+        plot.source.set_from_json("selected", selected)
     for plot in plots:
         hover = next(tool for tool in plot.figure.tools if isinstance(tool, HoverTool))
         hover.callback = pointing

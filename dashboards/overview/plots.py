@@ -190,13 +190,13 @@ class Plots:
         self._drawn = wanted
 
     def _replace(self, wanted: Drawn, fresh: tuple[figures.Plot, figures.Plot]) -> None:
+        figures.link(fresh)
         figures.on_selection(fresh[0], self._selected)
         figures.on_handle(fresh[0], self._turn)
         self._pair = fresh
         self._limits = Limits(fresh[1], _axes(wanted), self._limited)
         # Marked before they are in the page: changes to what the browser does not know yet could overtake it.
         self._fade()
-        figures.link(fresh)
         for stage, plot in zip((self.map_stage, self.scatter_stage), fresh, strict=True):
             stage[:] = [figures.fill(plot.figure)]
         self.session.once_drawn(partial(restock, wanted))

@@ -62,10 +62,10 @@ def test_plots_share_a_selection_and_a_ring_around_what_is_pointed_at(snapshot: 
     figures.link(plots)
 
     assert scatter.source.selected.indices == [2, 3]
-    for found in plots:
-        assert "change:indices" in found.source.selected.js_property_callbacks
-    pointing = {tool.callback for found in plots for tool in found.figure.tools if isinstance(tool, HoverTool)}
-    assert [callback.name for callback in pointing if callback] == [figures.POINTING]
+    assert scatter.source.selected is plots[0].source.selected
+    assert "change:indices" in plots[0].source.selected.js_property_callbacks
+    pointing = [tool.callback for found in plots for tool in found.figure.tools if isinstance(tool, HoverTool)]
+    assert [callback.name for callback in pointing if callback] == [figures.POINTING] * 2
 
 
 @pytest.mark.parametrize("crowded", [False, True])
