@@ -46,6 +46,7 @@ QUESTIONS: Final[dict[str, Callable[[Views, list[str]], Any]]] = {
     "ancestors of all": lambda v, ids: compare.ancestors(v, ids),
     "nearest": lambda v, ids: nearest(v, ids[-1]),
     "only_what_differs": lambda v, ids: only_what_differs(v, ids[-1], ids[-2]),
+    "insights": lambda v, ids: compare.insights(v),
     "differences, 16 models": lambda v, ids: compare.differences(v, ids[-16:]),
     "differences, 5,000 models": lambda v, ids: compare.differences(v, ids[-5_000:]),
 }

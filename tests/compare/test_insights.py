@@ -4,9 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cc_ray.compare.insights import RULES, Insight, insights, noticed
+from cc_ray.compare.insights.costs import BETTER_ON, BLOCK, _beaters
 from cc_ray.compare.insights.evidence import identifier, literal
 from cc_ray.errors import ModelNotFoundError, NotComparableError
 from cc_ray.imports.compress_and_compare import import_results
@@ -468,3 +470,17 @@ def test_what_is_nan_or_infinite_was_not_measured(tmp_path: Path) -> None:
     _, found = found_in(tmp_path, prune_and(child, {**TIMED, "accuracy": 0.9}))
 
     assert found == []
+
+
+def test_of_those_that_beat_a_model_the_best_is_named() -> None:
+    chance = np.random.default_rng(0)
+    shown = chance.integers(0, 30, (2 * BLOCK + 7, 3)).astype(float)
+    best, worst = shown - chance.random(shown.shape), shown + chance.random(shown.shape)
+
+    found = _beaters(best, worst, shown)
+
+    assert -1 in found
+    for at, by in enumerate(found):
+        better = (worst < best[at]).sum(axis=1) >= BETTER_ON
+        beating = np.flatnonzero((worst <= best[at]).all(axis=1) & (shown <= shown[at]).all(axis=1) & better)
+        assert by == (beating[np.argmin(worst[beating, 0])] if len(beating) else -1)

@@ -21,6 +21,8 @@ SPARSE: Final = 0.3
 DOUBLING: Final = 1.0
 BETTER_ON: Final = 2
 """On one objective alone most models are beaten by a neighbour in their own sweep."""
+BLOCK: Final = 256
+"""Models that are compared with all others at once."""
 Floats = NDArray[np.float64]
 
 
@@ -171,14 +173,32 @@ def dominated(scene: Scene) -> Iterator[Insight]:
     shown = np.array([[scene.models[id][metric] for metric in objectives] for id in ids], float)
     shown[:, 0] *= -1
     about = set(scene.wanted)
-    for at, model_id in enumerate(ids):
-        never_worse, better = (worst <= best[at]).all(axis=1), (worst < best[at]).sum(axis=1)
+    for at, by in enumerate(_beaters(best, worst, shown).tolist()):
+        if by >= 0 and ids[at] in about and scene.models[ids[at]]["operation"] is not None:
+            yield _beaten(scene, ids[at], ids[by], objectives, float(best[at, 0] - worst[by, 0]))
+
+
+def _beaters(best: Floats, worst: Floats, shown: Floats) -> NDArray[np.int64]:
+    """Of each model the place of the one that beats it, of several that with the best quality; -1 where none does."""
+    found = np.full(len(best), -1)
+    order = np.argsort(worst[:, 0], kind="stable")
+    for start in range(0, len(best), BLOCK):
+        block = slice(start, start + BLOCK)
+        beating = _beats(worst[order], shown[order], best[block], shown[block])
+        found[block] = np.where(beating.any(axis=1), order[beating.argmax(axis=1)], -1)
+    return found
+
+
+def _beats(worst: Floats, shown: Floats, best: Floats, beside: Floats) -> NDArray[np.bool_]:
+    """Whether models are beaten by others, (models, others)."""
+    beating = np.ones((len(best), len(worst)), bool)
+    better = np.zeros(beating.shape, np.int8)
+    for column in range(best.shape[1]):
+        beating &= worst[:, column] <= best[:, column, None]
         # Of the same run or not, the sentence shows the values as measured: they must say the same.
-        in_line = (shown <= shown[at]).all(axis=1)
-        beating = np.flatnonzero(never_worse & (better >= BETTER_ON) & in_line)
-        if model_id in about and len(beating) and scene.models[model_id]["operation"] is not None:
-            by = int(beating[np.argmin(worst[beating, 0])])
-            yield _beaten(scene, model_id, ids[by], objectives, float(best[at, 0] - worst[by, 0]))
+        beating &= shown[:, column] <= beside[:, column, None]
+        better += worst[:, column] < best[:, column, None]
+    return beating & (better >= BETTER_ON)
 
 
 def _ends(scene: Scene, ids: list[str], objectives: list[str]) -> tuple[Floats, Floats]:
