@@ -25,16 +25,21 @@ DEPLOYMENT: Final = "dashboard"
 
 MAX_TABS: Final = 1000
 """Each open tab holds one request of its replica for as long as it is open."""
+UPGRADE_S: Final = 15.0
+"""How long the replicas of a cluster go on answering what they were asked, once others have taken their place."""
 QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
 
 
-def application(root: Path | str, settings: Settings | None = None, replicas: int = 1) -> serve.Application:
+def application(
+    root: Path | str, settings: Settings | None = None, replicas: int = 1, grace_s: float = 1.0
+) -> serve.Application:
     """Make the Serve application that shows a store, and others if the settings name any.
 
     Args:
         root: The store's folder, as every node sees it, or its URL.
         settings: How it is served.
         replicas: How many processes share the work.
+        grace_s: How long a replica that is to end goes on, while anybody has a tab of it open or waits for an answer.
     """
     path = whole(root)
     key = secrets.token_bytes(32)
@@ -71,9 +76,9 @@ def application(root: Path | str, settings: Settings | None = None, replicas: in
         ray_actor_options={"num_cpus": 0},
         request_router_config=RequestRouterConfig(request_router_class=ROUTER),
         health_check_period_s=5,
-        health_check_timeout_s=30,
-        # Open tabs never end by themselves: waiting for them would only delay the end.
-        graceful_shutdown_timeout_s=1,
+        # Serve lets three of them fail in a row.
+        health_check_timeout_s=10,
+        graceful_shutdown_timeout_s=grace_s,
         graceful_shutdown_wait_loop_s=0.2,
     )
     return deployment.bind()
@@ -95,4 +100,4 @@ def configured(arguments: dict[str, Any]) -> serve.Application:
     settings = Settings.model_validate(given.model_dump(include=set(Settings.model_fields)))
     for root in allowed(given.store, given.stores).values():
         Store(root)
-    return application(given.store, settings, given.replicas)
+    return application(given.store, settings, given.replicas, UPGRADE_S)
