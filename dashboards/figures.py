@@ -78,14 +78,11 @@ const down = inner_height / (y_range.end - y_range.start)
 const pen = document.createElement("canvas").getContext("2d")
 pen.font = font
 let changed = false
-for (let i = 0; i < full.length; i++) {
-  const seen = down >= 9 && (!passing.booleans || passing.booleans[i]) && column[i] >= x_range.start - 1
+const drawn = new Array(full.length).fill(false)
+for (let i = 0; i < full.length && down >= 9; i++) {
+  const seen = (!passing.booleans || passing.booleans[i]) && column[i] >= x_range.start - 1
     && column[i] <= x_range.end && row[i] >= y_range.start && row[i] <= y_range.end
-  if (!seen) {
-    changed ||= label[i] !== ""
-    label[i] = ""
-    continue
-  }
+  if (!seen || !full[i]) continue
   const columns = Math.min(room[i], x_range.end - column[i])
   const words = full[i].split(" ")
   const width = columns * across - offset[i] - 6
@@ -97,8 +94,11 @@ for (let i = 0; i < full.length; i++) {
   for (let kept = text.length - 1; kept >= shortest && !fits(text); kept--) text = `${text.slice(0, kept)}…`
   changed ||= text !== label[i]
   label[i] = text
+  drawn[i] = true
 }
-if (changed) texts.change.emit()
+// Bokeh makes and paints a label of each row that it is given, however empty.
+if (drawn.some((one, i) => one !== named.booleans[i])) named.setv({ booleans: drawn }, { sync: false })
+else if (changed) texts.change.emit()
 """
 
 
@@ -149,7 +149,7 @@ def render(element: hv.Dimensioned, columns: Mapping[str, Sequence[Any]], said: 
     points.view = CDSView(filter=passing)
     _fade_others(figure, points, passing)
     for texts in _drawn(figure, Text):
-        _fit_labels(figure, texts.data_source, passing)
+        _fit_labels(figure, texts, passing)
     ring = ColumnDataSource({"x": [], "y": [], "size": []})
     look: dict[str, Any] = {"fill_color": None, "line_color": ACCENT, "line_width": 2, "level": "overlay"}
     figure.scatter("x", "y", size="size", source=ring, **look)
@@ -236,9 +236,11 @@ def _fade_others(figure: Figure, points: Any, passing: BooleanFilter) -> None:
     figure.scatter(glyph.x, glyph.y, size=glyph.size, source=points.data_source, view=view, **look)
 
 
-def _fit_labels(figure: Figure, texts: ColumnDataSource, passing: BooleanFilter) -> None:
+def _fit_labels(figure: Figure, labels: Any, passing: BooleanFilter) -> None:
     """Keep as many words of each label as there is room for at the present size and zoom; none of faded models."""
-    args = {"figure": figure, "texts": texts, "passing": passing, "font": f"{LABEL_PX}px {FONT}"}
+    texts, named = labels.data_source, BooleanFilter(booleans=[], name="labels")
+    labels.view = CDSView(filter=named)
+    args = {"figure": figure, "texts": texts, "named": named, "passing": passing, "font": f"{LABEL_PX}px {FONT}"}
     callback = CustomJS(args=args, code=_FIT)
     passing.js_on_change("booleans", callback)
     for name in ("inner_width", "inner_height"):

@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from cc_ray.store import Store
+from tests.benchmarks.make_lineage import make_lineage
 from tests.benchmarks.make_store import make_store
 from tests.dashboards.serving import FLAGS, chromium_path, serving
 
@@ -26,6 +27,7 @@ REPEATS: Final = 20
 ENOUGH_S: Final = 20.0
 """After which an action is not repeated any more, however slow it is; three times it always is."""
 TABS: Final = 20
+MOVING_S: Final = 3.0
 SETTLED_S: Final = 45.0
 """After which closed tabs have been let go of."""
 
@@ -55,6 +57,22 @@ async () => {
   return performance.now() - start
 }
 """
+_FRAMES: Final = """
+(seconds) => {
+  window.frames_ms = new Promise((done) => {
+    const at = []
+    const look = (now) => {
+      at.push(now)
+      if (now - at[0] < 1000 * seconds) requestAnimationFrame(look)
+      else done(at.slice(1).map((time, before) => time - at[before]))
+    }
+    requestAnimationFrame(look)
+  })
+}
+"""
+_PAN: Final = (
+    """() => { [...Bokeh.documents[0]._all_models.values()].find((tool) => tool.type === "PanTool").active = true }"""
+)
 _PAINTED: Final = """() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime"""
 _DRAWN: Final = """() => seen(".map-card canvas").length && seen(".scatter-card canvas").length && performance.now()"""
 
@@ -261,6 +279,40 @@ def test_twenty_tabs_at_once(tmp_path: Path) -> None:
             f"with one, {during:.0f} MB with all ({(during - before) / TABS:.1f} MB a tab), "
             f"{_replica_mb(served.pid):.0f} MB once they are closed"
         )
+
+
+@pytest.mark.benchmark
+@pytest.mark.timeout(3600)
+def test_a_map_of_ten_thousand_models_moves(tmp_path: Path) -> None:
+    """Milliseconds from frame to frame while the map is moved; what the page took to get there, in bytes."""
+    with serving(make_lineage(tmp_path / "store", models=10_000).root, tmp_path) as served, _browser() as browser:
+        page, came = browser.new_page(viewport={"width": 1440, "height": 900}), [0]
+        page.on("websocket", lambda tab: tab.on("framereceived", lambda frame: came.append(len(frame))))
+        page.add_init_script(_WATCH)
+        page.goto(served.url)
+        page.wait_for_function(_DRAWN, timeout=120_000)
+        page.wait_for_timeout(3000)
+        _say(f"10,000 models: {sum(came) / 1e6:.1f} MB to the first plots")
+        box = page.locator(".map-card .bk-CartesianFrame").first.bounding_box()
+        assert box
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        _moved(page, "at rest", lambda n: None)
+        _moved(page, "zoomed", lambda n: page.mouse.wheel(0, -60 if n // 12 % 2 == 0 else 60))
+        page.evaluate(_PAN)
+        page.mouse.down()
+        _moved(page, "panned", lambda n: page.mouse.move(x + 9 * n % 200 - 100, y + 4 * n % 120 - 60))
+        page.mouse.up()
+
+
+def _moved(page: Page, how: str, move: Callable[[int], None]) -> None:
+    page.evaluate(_FRAMES, MOVING_S)
+    until, moves = time.monotonic() + MOVING_S, 0
+    while time.monotonic() < until:
+        move(moves)
+        page.wait_for_timeout(16)
+        moves += 1
+    _say(f"  {how}: a frame {_percentiles(page.evaluate('() => frames_ms'))}, {moves} moves in {MOVING_S:g} s")
 
 
 def _stores(folder: Path) -> Iterator[tuple[str, Path | str]]:

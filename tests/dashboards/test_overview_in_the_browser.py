@@ -14,7 +14,8 @@ pytestmark = pytest.mark.browser
 SLOW = 30_000
 PASSING = """
 () => {
-  const views = [...Bokeh.documents[0]._all_models.values()].filter((model) => model.type === "BooleanFilter")
+  const filters = [...Bokeh.documents[0]._all_models.values()].filter((model) => model.type === "BooleanFilter")
+  const views = filters.filter((filter) => filter.name !== "labels")
   return views.map((view) => view.booleans?.filter((passes) => passes).length ?? null)
 }
 """
@@ -254,3 +255,27 @@ def test_terms_are_explained_to_the_keyboard(screen: Screen) -> None:
     screen.page.locator(".filter-head .term").focus()
 
     expect(screen.page.locator("[role=tooltip]")).to_contain_text("predicted correctly", timeout=SLOW)
+
+
+_LABELS = """
+() => {
+  const texts = [...Bokeh.documents[0]._all_models.values()].find((model) => model.glyph?.type === "Text")
+  const { label } = texts.data_source.data
+  return [label.length, texts.view.filter.booleans.flatMap((drawn, i) => drawn ? [label[i]] : [])]
+}
+"""
+
+
+def test_labels_are_made_where_they_are_seen(screen: Screen) -> None:
+    screen.overview()
+    screen.page.wait_for_function(f"() => ({_LABELS})()[1].length > 0")
+    rows, drawn = screen.page.evaluate(_LABELS)
+    assert len(drawn) <= rows and all(drawn)
+
+    box = screen.page.locator(".map-card .bk-CartesianFrame").first.bounding_box()
+    assert box
+    screen.page.mouse.move(box["x"] + 5, box["y"] + 5)
+    for _ in range(6):
+        screen.page.mouse.wheel(0, -120)
+
+    screen.page.wait_for_function(f"(before) => ({_LABELS})()[1].length < before", arg=len(drawn))
