@@ -22,6 +22,12 @@ ACTIVATIONS: Final = (
     "<p>Similarity compares the outputs of layers over a fixed sample of instances. Models that "
     "<code>cc-ray run</code> makes come with them. Choose another base above; the other views show weights.</p>"
 )
+WEIGHTS: Final = (
+    "<h1>Not known: which layers matter most</h1>"
+    "<p><code>cc-ray sensitivity</code> compresses each layer of a model alone, and <code>cc-ray bisect</code> puts "
+    "modules back to what they were. Both need weights, and the store holds none of these models: they work on those "
+    "that <code>cc-ray run</code> makes.</p>"
+)
 NO_LAYER: Final = '<p class="empty">No layer has this in its path. Shorten the pattern.</p>'
 """Where there are layers, but none that a pattern lets through."""
 
@@ -34,7 +40,7 @@ def missing(snapshot: Snapshot, now: Chosen) -> dict[str, str]:
     """
     views, shown = snapshot.views, dict.fromkeys((now.base, *now.ids))
     there = set(compare.with_layers(views, [*family(snapshot, now), *now.ids]))
-    found = {} if there else {"heat": LAYERS}
+    found = {} if there else {"heat": LAYERS, "sensitivity": WEIGHTS}
     if there.isdisjoint(shown):
         found["modules"] = LAYERS
     if not compare.with_activations(views, [now.base]):

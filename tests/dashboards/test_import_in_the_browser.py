@@ -45,7 +45,8 @@ def test_where_no_layers_are_known_one_card_says_what_to_do(screen: Screen, view
     expect(screen.page.locator(".layers .welcome")).to_contain_text("Not known: the layers of these models")
     expect(screen.page.locator(".layers .card:visible")).to_have_count(1)
     screen.page.get_by_role("tab", name="Sensitivity").click()
-    expect(screen.page.locator(".probe-card")).to_contain_text("cc-ray sensitivity")
+    expect(screen.page.locator(".layers .welcome")).to_contain_text("which layers matter most")
+    expect(screen.page.locator(".layers .card:visible")).to_have_count(1)
 
 
 def test_a_store_without_studies_has_one_card(screen: Screen) -> None:

@@ -269,8 +269,9 @@ def test_what_is_not_recorded_of_layers_is_told_once_with_what_to_do(snapshot: S
 
     found = missing(Source(str(tmp_path)).snapshot, Chosen((child,), base, True))
 
-    assert found.keys() == {"modules", "heat", "similarity"}
-    assert all("log_model" in content for content in found.values())
+    assert found.keys() == {"modules", "heat", "sensitivity", "similarity"}
+    assert all("log_model" in content for view, content in found.items() if view != "sensitivity")
+    assert "cc-ray run" in found["sensitivity"]
     assert missing(snapshot, against_base(snapshot, 2)) == {}
 
 
