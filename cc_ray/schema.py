@@ -184,7 +184,7 @@ MODELS = Table(
         _c(
             "representation",
             pa.string(),
-            "float, simulated (low bits in float arithmetic), quantized, or exported (another runtime)",
+            "float, simulated (low bits in float arithmetic), quantized, or exported (a file for elsewhere)",
         ),
         _n(
             "realised_on",

@@ -73,9 +73,13 @@ HOMES = {
 EXCEPTIONS = {
     ("cc_ray.store.artifacts", "torch"): "saves and loads modules",
     ("cc_ray.store.structure", "torch"): "changes modules",
-    ("cc_ray.store.exported", "torch"): "stands in place of a module",
-    ("cc_ray.store.exported", "onnx"): "looks at exported programs before they run",
-    ("cc_ray.store.exported", "onnxruntime"): "runs exported programs",
+    **{
+        (f"cc_ray.store.exported.{kind}", "torch"): "stands in place of a module"
+        for kind in ("base", "onnx", "torch_export", "executorch")
+    },
+    ("cc_ray.store.exported.onnx", "onnx"): "looks at exported programs before they run",
+    ("cc_ray.store.exported.onnx", "onnxruntime"): "runs exported programs",
+    ("cc_ray.store.exported.executorch", "executorch"): "runs exported programs",
     ("cc_ray.store.artifacts", "torchao"): "rebuilds quantized tensors",
     **{
         (f"cc_ray.store.low_bit.{kind}", "torch"): "tensors that compute in low bits"

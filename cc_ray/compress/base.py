@@ -22,7 +22,7 @@ from cc_ray.tasks import Split, Task
 
 Representation = Literal["float", "simulated", "quantized", "exported"]
 """How weights are held: as trained; on a low-bit grid but in float arithmetic; in a low-bit type that computes; in a
-program of another runtime, which no operation changes any more."""
+file for the world outside, which no operation changes any more."""
 
 Family = Literal["pruning", "quantization", "weight sharing", "low rank", "structure", "recovery", "export"]
 """What kinds of operations there are, in the order in which they are listed."""

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from cc_ray.compress.base import Context, Family, Finding, Operation, Representation, operation
 from cc_ray.compress.onnx_int8 import counted, in_integers
 from cc_ray.errors import NotApplicableError
-from cc_ray.store.exported import INPUT, Exported
+from cc_ray.store.exported import INPUT, OnnxProgram
 from cc_ray.tasks import Split, Task
 
 TOLERANCE: Final = 1e-3
@@ -71,7 +71,7 @@ class ExportOnnx(Operation):
             with _quiet():
                 program = in_integers(program, inputs)
             context.findings.append(self._products(program))
-        exported = Exported(program)
+        exported = OnnxProgram(program)
         context.findings.append(compared(before, exported(inputs), exact=self.precision == "float32"))
         return exported
 

@@ -1,4 +1,4 @@
-"""Write a model for the world outside a store, read it back, and compare its outputs with the model's.
+"""Make files of a model for the world outside a store, and read them back to compare outputs with the model's.
 
 | format | what is in the file | what runs it |
 |---|---|---|
@@ -11,26 +11,22 @@
 from __future__ import annotations
 
 import copy
-import json
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 from cc_ray.compress.base import Finding
 from cc_ray.compress.export_onnx import INSTANCES, Answering, compared, free_batch, onnx_program
-from cc_ray.compress.on_device import OnDevice, on_device
+from cc_ray.compress.on_device import on_device
 from cc_ray.errors import CcRayError, NotApplicableError
-from cc_ray.store.artifacts import is_grid, is_quantized
-from cc_ray.store.exported import Exported, Program
-from cc_ray.store.structure import changes_of, fit, replay
-from cc_ray.store.weights import Change
+from cc_ray.store.artifacts import opened, plain_file
+from cc_ray.store.exported import Exported
+from cc_ray.store.weights import ExportKind
 from cc_ray.tasks import Task
 
 NAME: Final = "export"
@@ -38,7 +34,7 @@ NAME: Final = "export"
 
 
 @dataclass(frozen=True)
-class Export:
+class Written:
     """A file that was written, and what came of reading it back."""
 
     path: Path
@@ -49,7 +45,7 @@ class Export:
     """What was read back."""
 
 
-def export(task: Task, base: str, model: nn.Module, path: Path, to: str) -> Export:
+def export(task: Task, base: str, model: nn.Module, path: Path, to: ExportKind) -> Written:
     """Write a model to a file.
 
     Args:
@@ -57,7 +53,7 @@ def export(task: Task, base: str, model: nn.Module, path: Path, to: str) -> Expo
         base: Name of the base model that it was made from.
         model: In evaluation mode, on the CPU; left as it is.
         path: The file; must not be there.
-        to: One of `FORMATS`.
+        to: What to write.
 
     Raises:
         NotApplicableError: If it cannot be exported like this; says why.
@@ -66,120 +62,79 @@ def export(task: Task, base: str, model: nn.Module, path: Path, to: str) -> Expo
     if path.exists():
         raise CcRayError(f"'{path}' is there already: name another file, or remove it.")
     inputs = task.data("calibration").inputs[:INSTANCES]
-    write, read = FORMATS[to]
-    write(task, model, path, inputs)
-    program = read(task, base, path).eval()
+    path.write_bytes(exported(NAME, task, model, inputs, to))
+    program = opened(to, path.read_bytes(), task.build(base), path)
     with torch.no_grad():
         finding = compared(task.logits(model, inputs), task.logits(program, inputs))
-    return Export(path, path.stat().st_size, finding, program)
+    return Written(path, path.stat().st_size, finding, program)
 
 
-def _write_onnx(task: Task, model: nn.Module, path: Path, inputs: Tensor) -> None:
-    held = bytes(model.program.numpy()) if isinstance(model, Exported) else onnx_program(NAME, task, model, inputs)
-    path.write_bytes(held)
+def exported(name: str, task: Task, model: nn.Module, inputs: Tensor, to: ExportKind) -> bytes:
+    """The file of a model; the same model gives the same bytes.
+
+    Args:
+        name: Of the one who exports, for errors.
+        task: Knows how the model is called.
+        model: In evaluation mode, on the CPU; left as it is. A program is given back as it is.
+        inputs: Two instances at least, (n, ...).
+        to: What to make.
+
+    Raises:
+        NotApplicableError: If it cannot be exported like this; says why.
+        CcRayError: If what exports it is not installed.
+    """
+    if not isinstance(model, Exported):
+        return _MAKERS[to](name, task, model, inputs)
+    if model.kind != to:
+        raise NotApplicableError(name, f"it is an {model.kind} program, which cannot become {to}; export its parent.")
+    return model.file
 
 
-def _read_onnx(task: Task, base: str, path: Path) -> nn.Module:
-    return Exported(path.read_bytes())
-
-
-class _TorchProgram(Program):
-    """A `torch.export` program."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._run = torch.export.load(path).module()
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """What the program puts out for a batch, (n, ...)."""
-        outputs: Tensor = self._run(inputs)
-        return outputs
-
-    def eval(self) -> Self:
-        """The same program: it was exported in evaluation mode, and knows no other."""
-        return self
-
-
-def _write_torch_export(task: Task, model: nn.Module, path: Path, inputs: Tensor) -> None:
-    _not_exported(model, "torch_export")
+def _torch_program(name: str, task: Task, model: nn.Module, inputs: Tensor) -> bytes:
     try:
         made = torch.export.export(
-            Answering(task, copy.deepcopy(model)).eval(), (inputs[:2],), dynamic_shapes=free_batch()
+            # A copy: where in a larger tensor they lie would be told, too.
+            Answering(task, copy.deepcopy(model)).eval(),
+            (inputs[:2].clone(),),
+            dynamic_shapes=free_batch(),
         )
-        torch.export.save(made, path)
+        _without_notes(made)
+        written = io.BytesIO()
+        torch.export.save(made, written)
     except Exception as error:  # the exporter raises whatever its parts do
-        said = " ".join(str(error).split())[:300]
-        raise NotApplicableError(NAME, f"torch.export refuses it ({type(error).__name__}: {said}).") from error
+        raise _refused(name, "torch.export", error) from error
+    return written.getvalue()
 
 
-def _read_torch_export(task: Task, base: str, path: Path) -> nn.Module:
-    return _TorchProgram(path)
+def _without_notes(made: torch.export.ExportedProgram) -> None:
+    """Take out instances, and where in whose files operators came from: the same model gives the same bytes."""
+    made.example_inputs = None
+    for module in made.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)
 
 
-def _write_executorch(task: Task, model: nn.Module, path: Path, inputs: Tensor) -> None:
-    _not_exported(model, "executorch")
+def _on_device(name: str, task: Task, model: nn.Module, inputs: Tensor) -> bytes:
     try:
-        path.write_bytes(on_device(Answering(task, copy.deepcopy(model)).eval(), inputs))
+        return on_device(Answering(task, copy.deepcopy(model)).eval(), inputs)
     except CcRayError:
         raise
     except Exception as error:  # the exporter raises whatever its parts do
-        said = " ".join(str(error).split())[:300]
-        raise NotApplicableError(NAME, f"ExecuTorch refuses it ({type(error).__name__}: {said}).") from error
+        raise _refused(name, "ExecuTorch", error) from error
 
 
-def _read_executorch(task: Task, base: str, path: Path) -> nn.Module:
-    return OnDevice(path)
+def _refused(name: str, exporter: str, error: Exception) -> NotApplicableError:
+    said = " ".join(str(error).split())[:300]
+    return NotApplicableError(name, f"{exporter} refuses it ({type(error).__name__}: {said}).")
 
 
-def _write_safetensors(task: Task, model: nn.Module, path: Path, inputs: Tensor) -> None:
-    _not_exported(model, "safetensors")
-    tensors, tied = dict[str, Tensor](), dict[str, str]()
-    owners = dict[int, str]()
-    state = model.state_dict(keep_vars=True)
-    for name, tensor in state.items():
-        if is_grid(name, state):
-            continue
-        if owners.setdefault(id(tensor), name) != name:
-            tied[name] = owners[id(tensor)]
-        else:
-            tensors[name] = (tensor.dequantize() if is_quantized(tensor) else tensor).detach().contiguous()
-    changes = [change.model_dump(exclude_defaults=True) for change in changes_of(model)]
-    groups = {path: module.groups for path, module in model.named_modules() if isinstance(module, _ConvNd)}
-    told = {"tied": tied, "changes": changes, "groups": groups}
-    save_file(tensors, path, {"format": "pt", **{name: json.dumps(value) for name, value in told.items()}})
+def _plain(name: str, task: Task, model: nn.Module, inputs: Tensor) -> bytes:
+    return plain_file(model)
 
 
-def _read_safetensors(task: Task, base: str, path: Path) -> nn.Module:
-    with safe_open(path, framework="pt") as file:
-        told = {name: json.loads(text) for name, text in file.metadata().items() if name != "format"}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    model = task.build(base)
-    replay(model, [Change.model_validate(change) for change in told["changes"]])
-    parameters = {name: nn.Parameter(tensor, False) for name, tensor in tensors.items()}
-    for name in model.state_dict(keep_vars=True):
-        owner, _, attribute = name.rpartition(".")
-        module = model.get_submodule(owner)
-        held = parameters if attribute in module._parameters else tensors
-        setattr(module, attribute, held[told["tied"].get(name, name)])
-    for name, groups in told["groups"].items():
-        setattr(model.get_submodule(name), "groups", groups)  # noqa: B010 - a module's attributes are typed as tensors
-    for module in model.modules():
-        fit(module)
-    return model
-
-
-def _not_exported(model: nn.Module, to: str) -> None:
-    if isinstance(model, Exported):
-        raise NotApplicableError(NAME, f"it is an {model.kind} program, which cannot become {to}; export its parent.")
-
-
-Write = Callable[[Task, nn.Module, Path, Tensor], None]
-Read = Callable[[Task, str, Path], nn.Module]
-
-FORMATS: Final[dict[str, tuple[Write, Read]]] = {
-    "onnx": (_write_onnx, _read_onnx),
-    "torch_export": (_write_torch_export, _read_torch_export),
-    "executorch": (_write_executorch, _read_executorch),
-    "safetensors": (_write_safetensors, _read_safetensors),
+_MAKERS: Final[dict[ExportKind, Callable[[str, Task, nn.Module, Tensor], bytes]]] = {
+    "onnx": onnx_program,
+    "torch_export": _torch_program,
+    "executorch": _on_device,
+    "safetensors": _plain,
 }
-"""How a file is written and read back, by name of the format."""

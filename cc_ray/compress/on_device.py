@@ -11,42 +11,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from cc_ray.errors import CcRayError
-from cc_ray.store.exported import Program
-
-
-class OnDevice(Program):
-    """A program in a file, run by ExecuTorch's own runtime on the CPU.
-
-    Args:
-        path: The file, which must stay there.
-
-    Raises:
-        CcRayError: If ExecuTorch is not installed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        with _its_ways():
-            from executorch.runtime import Runtime
-        self._program: Any = Runtime.get().load_program(path)
-        self._method: Any = self._program.load_method("forward")
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """What the program puts out for a batch, (n, ...), one instance after the other."""
-        # Its outputs lie in memory that the next instance takes.
-        answers = [self._method.execute([one.contiguous()])[0].clone() for one in inputs.tensor_split(len(inputs))]
-        return torch.cat(answers)
-
-    def eval(self) -> Self:
-        """The same program: it was exported in evaluation mode, and knows no other."""
-        return self
 
 
 def on_device(model: nn.Module, inputs: Tensor) -> bytes:

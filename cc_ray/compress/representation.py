@@ -6,12 +6,12 @@ from torch import nn
 
 from cc_ray.compress.base import Representation
 from cc_ray.store.artifacts import GRID_SUFFIXES, is_quantized
-from cc_ray.store.exported import Exported
+from cc_ray.store.exported import exported_as
 
 
 def representation_of(model: nn.Module) -> Representation:
     """How the weights are held: quantized if any is in a low-bit type, simulated if any lies on a low-bit grid."""
-    if isinstance(model, Exported):
+    if exported_as(model):
         return "exported"
     if any(is_quantized(parameter) for parameter in model.parameters()):
         return "quantized"

@@ -9,6 +9,7 @@ starts from the base model as built.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import uuid
 from collections.abc import Collection, Mapping
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
@@ -36,13 +38,22 @@ from cc_ray.store.encoding import (
     encode_int8,
     size_bytes,
 )
-from cc_ray.store.exported import PROGRAM, Exported
+from cc_ray.store.exported import PROGRAMS, Exported, exported_as, mark_exported
 from cc_ray.store.grid import Array
 from cc_ray.store.layout import Layout, sync_folder
 from cc_ray.store.low_bit import DynamicFloat8, GroupedInt4, LowBit, StaticInt8
 from cc_ray.store.patience import patiently
 from cc_ray.store.structure import changes_of, fit, replay
-from cc_ray.store.weights import METADATA_KEY, ArtifactFile, Header, verify
+from cc_ray.store.weights import (
+    METADATA_KEY,
+    PROGRAM,
+    ArtifactFile,
+    ExportKind,
+    Header,
+    PlainFile,
+    TensorFile,
+    verify,
+)
 
 SCALE_SUFFIX: Final = "_quantization_scale"
 """A buffer `weight_quantization_scale` beside `weight` holds the grid that the weight's values lie on."""
@@ -118,11 +129,66 @@ def load_model(layout: Layout, digest: str, model: nn.Module) -> nn.Module:
         The same model, or the program that it was exported to; its outputs equal those of the saved one bit for bit.
 
     Raises:
-        StoreError: If the file is missing, damaged or was saved from another architecture.
+        StoreError: If the file is missing, damaged or was saved from another architecture, or is a program that may
+            hold code where the environment does not allow that.
     """
     file = ArtifactFile(layout, digest)
-    if file.header.exported:
-        return _load_exported(file)
+    kind = file.header.exported
+    if kind is None:
+        return _filled(file, model)
+    if kind in PROGRAMS and (refusal := PROGRAMS[kind].refusal()):
+        raise StoreError(f"the model file {file.path} is not run: {refusal}")
+    return opened(kind, file.exported(), model, file.path)
+
+
+def opened(kind: ExportKind, content: bytes, model: nn.Module, path: Path) -> nn.Module:
+    """What answers by an exported file; nobody is asked whether it may run.
+
+    Args:
+        kind: Of the file.
+        content: Its bytes.
+        model: The base model's architecture, for a file that holds tensors alone; changed in place.
+        path: What errors call the file.
+
+    Returns:
+        In evaluation mode: a program, or the model, which carries that it was exported.
+
+    Raises:
+        StoreError: If tensors are damaged or do not fit; a program says so when it is run.
+    """
+    if kind in PROGRAMS:
+        return PROGRAMS[kind](content).eval()
+    return mark_exported(_filled(PlainFile(path, content), model), kind)
+
+
+def plain_file(model: nn.Module) -> bytes:
+    """A safetensors file for any program that knows the model's code: every tensor in floats at full length.
+
+    Its metadata says how the architecture differs from the base model as built. Equal models give equal bytes.
+    """
+    owned, tied = _owned(model)
+    tensors = {
+        name: (tensor.dequantize() if is_quantized(tensor) else tensor).detach().contiguous()
+        for name, tensor in owned.items()
+    }
+    changes = changes_of(model)
+    header = Header(format=2 if changes else 1, tied=tied, groups=_groups(model), changes=changes)
+    told = {"format": "pt", METADATA_KEY: header.model_dump_json(exclude_defaults=True)}
+    return _in_order(save(tensors, told))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata in order of name, which the library leaves to chance."""
+    length = int.from_bytes(content[:8], "little")
+    told = json.loads(content[8 : 8 + length])
+    told["__metadata__"] = dict(sorted(told["__metadata__"].items()))
+    text = json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
+
+
+def _filled(file: TensorFile, model: nn.Module) -> nn.Module:
+    """The model with what a file says of its architecture, and the tensors in it."""
     try:
         replay(model, file.header.changes)
     except ValueError as error:
@@ -135,9 +201,9 @@ def load_model(layout: Layout, digest: str, model: nn.Module) -> nn.Module:
         _put(model, name, tensors[owner])
         if name == owner:
             _put_grid(model, name, file)
-    for path, groups in file.header.groups.items():
-        setattr(model.get_submodule(path), "groups", groups)  # noqa: B010 - a module's attributes are typed as tensors
-    for module in model.modules():
+    for path, module in model.named_modules():
+        if isinstance(module, _ConvNd):
+            module.groups = file.header.groups.get(path, 1)
         fit(module)
     return model
 
@@ -188,24 +254,36 @@ def is_int8(tensor: Tensor) -> bool:
 
 
 def _encoded(model: nn.Module) -> tuple[Header, dict[str, Parts]]:
+    if kind := exported_as(model):
+        content = model.file if isinstance(model, Exported) else plain_file(model)
+        header = Header(format=2 if kind == "onnx" else 4, exported=kind)
+        return header, {PROGRAM: {"": np.frombuffer(content, np.uint8)}}
     state = model.state_dict(keep_vars=True)
-    entries, tensors, tied = {}, {}, {}
+    owned, tied = _owned(model)
+    entries, tensors = {}, {}
+    for name, tensor in owned.items():
+        entries[name], tensors[name] = _encode(name, tensor, *(state.get(name + suffix) for suffix in GRID_SUFFIXES))
+    told = {name: entry for name, entry in entries.items() if not _is_plain(entry)}
+    changes = changes_of(model)
+    oldest = max([2 if changes else 1, *(entry.format for entry in told.values())])
+    return Header(format=oldest, entries=told, tied=tied, groups=_groups(model), changes=changes), tensors
+
+
+def _owned(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a model by name, and the names of those that are the same tensor as one of them."""
+    state = model.state_dict(keep_vars=True)
+    owned, tied = dict[str, Tensor](), dict[str, str]()
     owners: dict[int, str] = {}
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor):
             raise StoreError(f"'{name}' is a {type(tensor).__name__}: a model file holds tensors only.")
         if is_grid(name, state):
             continue
-        if id(tensor) in owners:
+        if owners.setdefault(id(tensor), name) != name:
             tied[name] = owners[id(tensor)]
-            continue
-        owners[id(tensor)] = name
-        entries[name], tensors[name] = _encode(name, tensor, *(state.get(name + suffix) for suffix in GRID_SUFFIXES))
-    told = {name: entry for name, entry in entries.items() if not _is_plain(entry)}
-    changes, exported = changes_of(model), Exported.kind if isinstance(model, Exported) else None
-    oldest = max([2 if changes or exported else 1, *(entry.format for entry in told.values())])
-    header = Header(format=oldest, entries=told, tied=tied, groups=_groups(model), changes=changes, exported=exported)
-    return header, tensors
+        else:
+            owned[name] = tensor
+    return owned, tied
 
 
 def is_grid(name: str, names: Collection[str]) -> bool:
@@ -321,7 +399,7 @@ def _is_whole(target: Path) -> bool:
     return True
 
 
-def _check_fit(file: ArtifactFile, owners: dict[str, str], model: nn.Module) -> None:
+def _check_fit(file: TensorFile, owners: dict[str, str], model: nn.Module) -> None:
     """Tensors and grouped convolutions must be those of the architecture; lengths of axes may differ."""
     slots = model.state_dict(keep_vars=True)
     convolutions = {path for path, module in model.named_modules() if isinstance(module, _ConvNd)}
@@ -332,14 +410,14 @@ def _check_fit(file: ArtifactFile, owners: dict[str, str], model: nn.Module) -> 
         raise _misfit(file, model, f"it differs in {', '.join(sorted(wrong)[:5])}")
 
 
-def _misfit(file: ArtifactFile, model: nn.Module, reason: str) -> StoreError:
+def _misfit(file: TensorFile, model: nn.Module, reason: str) -> StoreError:
     return StoreError(
         f"the model file {file.path} does not fit the architecture of {len(model.state_dict(keep_vars=True))} tensors: "
         f"{reason}. Load it into the base model that it was made from."
     )
 
 
-def _load(file: ArtifactFile, name: str, *, like: Tensor) -> Tensor:
+def _load(file: TensorFile, name: str, *, like: Tensor) -> Tensor:
     entry = file.entries[name]
     tensor = _load_int8(file, name) if entry.encoding == "int8" else _tensor(file.values(name), entry.dtype)
     if entry.form:
@@ -349,7 +427,7 @@ def _load(file: ArtifactFile, name: str, *, like: Tensor) -> Tensor:
     return nn.Parameter(tensor, requires_grad=like.requires_grad and not is_quantized(tensor))
 
 
-def _load_low_bit(file: ArtifactFile, name: str, values: Tensor) -> Tensor:
+def _load_low_bit(file: TensorFile, name: str, values: Tensor) -> Tensor:
     entry = file.entries[name]
     try:
         if entry.dtype != "float32" or not entry.scaled or entry.encoding == "int8":
@@ -374,13 +452,7 @@ def _static(values: Tensor, scale: Tensor, given: Array) -> StaticInt8:
     return StaticInt8.of(values, scale, _tensor(given))
 
 
-def _load_exported(file: ArtifactFile) -> Exported:
-    if set(file.entries) != {PROGRAM} or file.entries[PROGRAM].dtype != "uint8":
-        raise StoreError(f"the model file {file.path} is damaged: an exported model is one program, and nothing else.")
-    return Exported(_tensor(file.values(PROGRAM))).eval()
-
-
-def _load_int8(file: ArtifactFile, name: str) -> Tensor:
+def _load_int8(file: TensorFile, name: str) -> Tensor:
     silence()
     from torchao.quantization import Int8Tensor
 
@@ -406,7 +478,7 @@ def _put(model: nn.Module, name: str, tensor: Tensor) -> None:
     setattr(module, attribute, tensor)
 
 
-def _put_grid(model: nn.Module, name: str, file: ArtifactFile) -> None:
+def _put_grid(model: nn.Module, name: str, file: TensorFile) -> None:
     module, attribute = _place(model, name)
     entry = file.entries[name]
     if entry.scaled and entry.encoding != "int8" and not entry.form:

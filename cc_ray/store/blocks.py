@@ -25,7 +25,7 @@ from cc_ray.errors import StoreError
 from cc_ray.store.encoding import FLOAT_TYPES, Entry, on_grid, scale_in, unpack, widened
 from cc_ray.store.grid import FLOAT8, Array, fits, run_length, split_axes
 from cc_ray.store.layout import Layout
-from cc_ray.store.weights import ArtifactFile, verify
+from cc_ray.store.weights import PROGRAM, PlainFile, TensorFile, open_weights, verify
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -45,7 +45,7 @@ def open_blocks(layout: Layout, digest: str) -> Iterator[BlockFile]:
     Raises:
         StoreError: If the file is missing, damaged, or written by a newer program.
     """
-    file = ArtifactFile(layout, digest)
+    file = open_weights(layout, digest)
     handle = os.open(file.path, os.O_RDONLY)
     try:
         yield BlockFile(file, handle)
@@ -67,10 +67,12 @@ def verify_all(layout: Layout, digests: Iterable[str]) -> None:
 class BlockFile:
     """The float tensors of one saved model."""
 
-    def __init__(self, file: ArtifactFile, handle: int) -> None:
+    def __init__(self, file: TensorFile, handle: int) -> None:
         self._file = file
         self._handle = handle
-        self._places = _places(handle)
+        places = _places(handle)
+        # A plain file lies in the model file as the one array in it.
+        self._places = _places(handle, places[PROGRAM].offset) if isinstance(file, PlainFile) else places
 
     def __contains__(self, name: str) -> bool:
         return name in self._file.entries and self._file.entries[name].dtype in FLOAT_TYPES
@@ -86,8 +88,7 @@ class BlockFile:
         return _KINDS[entry.encoding](entry, parts, self._file.path)
 
     def _part(self, key: str) -> Elements:
-        dtype, shape, offset = self._places[key]
-        return Elements(self._handle, offset, dtype, shape)
+        return self._places[key]
 
 
 @dataclass(frozen=True)
@@ -375,12 +376,13 @@ def spread(values: Array, mask: Bytes, before: int) -> None:
         at += here
 
 
-def _places(handle: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
-    """Type, shape and first byte of every array of a safetensors file, whose bytes were verified."""
-    length = int.from_bytes(os.pread(handle, 8, 0), "little")
-    header = json.loads(os.pread(handle, length, 8))
+def _places(handle: int, start: int = 0) -> dict[str, Elements]:
+    """Every array of the safetensors file that begins at a byte, whose bytes were verified."""
+    length = int.from_bytes(os.pread(handle, 8, start), "little")
+    header = json.loads(os.pread(handle, length, start + 8))
+    first = start + 8 + length
     return {
-        key: (np.dtype(_TYPES[told["dtype"]]), tuple(told["shape"]), 8 + length + told["data_offsets"][0])
+        key: Elements(handle, first + told["data_offsets"][0], np.dtype(_TYPES[told["dtype"]]), tuple(told["shape"]))
         for key, told in header.items()
         if key != "__metadata__"
     }
@@ -392,5 +394,5 @@ _KINDS: Final[Mapping[str, Callable[[Entry, dict[str, Elements], Path], StoredTe
 }  # fmt: skip
 _TYPES: Final = {
     "F16": "f2", "F32": "f4", "F64": "f8", "BOOL": "?", "U8": "u1", "I8": "i1", "I16": "i2", "I32": "i4", "I64": "i8",
-    "U16": "u2", "U32": "u4", "U64": "u8",
+    "BF16": "u2", "U16": "u2", "U32": "u4", "U64": "u8",
 }  # fmt: skip

@@ -7,14 +7,16 @@ The file's name is the SHA-256 of its bytes and is verified before anything in i
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+import safetensors
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from safetensors import SafetensorError, safe_open
@@ -25,10 +27,15 @@ from cc_ray.store.grid import Array
 from cc_ray.store.layout import Layout
 from cc_ray.store.patience import patiently
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Version of the model file's format: a program reads its own and older ones. A file says the oldest version that has
 all that is in it, so that older programs read what they can."""
 METADATA_KEY: Final = "cc_ray"
+PROGRAM: Final = "program"
+"""Name of the tensor that holds the file that a model was exported to."""
+
+ExportKind = Literal["onnx", "torch_export", "executorch", "safetensors"]
+"""Kinds of files for the world outside; see `store.exported`."""
 
 
 class Change(BaseModel):
@@ -56,8 +63,8 @@ class Header(BaseModel):
     """Groups of the grouped convolutions by module path; shapes do not tell them."""
     changes: tuple[Change, ...] = ()
     """How the architecture differs from the base model as built, in order."""
-    exported: Literal["onnx"] | None = None
-    """The file holds a program of this kind, which answers in place of the architecture; `store.exported` runs it."""
+    exported: ExportKind | None = None
+    """The file holds a file of this kind, which answers in place of the architecture; see `store.exported`."""
 
 
 class _Version(BaseModel):
@@ -78,21 +85,21 @@ class Weight:
     """Bytes on disk, masks and scales included."""
 
 
-class ArtifactFile:
-    """An opened model file whose bytes are those that its name promises.
+class TensorFile:
+    """Tensors with a header that tells of them.
 
     Args:
-        layout: Paths of the store.
-        digest: SHA-256 of the file.
+        path: What errors call the file.
+        opened: Opens it, with what `safe_open` gives.
 
     Raises:
         StoreError: If it is missing, damaged, or written by a newer program.
     """
 
-    def __init__(self, layout: Layout, digest: str) -> None:
-        self.path = layout.fetched(digest)
+    def __init__(self, path: Path, opened: Callable[[], Any]) -> None:
+        self.path = path
         try:
-            self._file = patiently(layout, partial(_verified, self.path))
+            self._file = opened()
             self._keys = frozenset(self._file.keys())
             self.header = self._header((self._file.metadata() or {}).get(METADATA_KEY, ""))
         except FileNotFoundError:
@@ -100,6 +107,16 @@ class ArtifactFile:
         except (OSError, SafetensorError, ValidationError) as error:
             raise self._damaged(str(error)) from error
         self.entries = self._all_entries()
+
+    def exported(self) -> bytes:
+        """The file that the model was exported to.
+
+        Raises:
+            StoreError: If it is not the only thing in here.
+        """
+        if set(self.entries) != {PROGRAM} or self.entries[PROGRAM].dtype != "uint8":
+            raise self._damaged("an exported model is one program, and nothing else")
+        return self.values(PROGRAM).tobytes()
 
     def parts(self, name: str) -> Parts:
         """The arrays that one tensor lies in.
@@ -178,6 +195,31 @@ class ArtifactFile:
         )
 
 
+class ArtifactFile(TensorFile):
+    """An opened model file whose bytes are those that its name promises.
+
+    Args:
+        layout: Paths of the store.
+        digest: SHA-256 of the file.
+    """
+
+    def __init__(self, layout: Layout, digest: str) -> None:
+        path = layout.fetched(digest)
+        super().__init__(path, lambda: patiently(layout, partial(_verified, path)))
+
+
+class PlainFile(TensorFile):
+    """A model as safetensors that any program can read: every tensor at full length.
+
+    Args:
+        path: What errors call it.
+        content: Its bytes.
+    """
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        super().__init__(path, lambda: _InMemory(content))
+
+
 def read_weights(layout: Layout, digest: str) -> Mapping[str, Weight]:
     """The float tensors of a saved model by name, each read when it is asked for.
 
@@ -186,11 +228,21 @@ def read_weights(layout: Layout, digest: str) -> Mapping[str, Weight]:
     Raises:
         StoreError: If the file is missing, damaged, or written by a newer program; also while a tensor is read.
     """
-    return _Weights(ArtifactFile(layout, digest))
+    return _Weights(open_weights(layout, digest))
+
+
+def open_weights(layout: Layout, digest: str) -> TensorFile:
+    """What holds the tensors of a saved model: its file, or the plain file in it.
+
+    Raises:
+        StoreError: If the file is missing, damaged, or written by a newer program.
+    """
+    file = ArtifactFile(layout, digest)
+    return PlainFile(file.path, file.exported()) if file.header.exported == "safetensors" else file
 
 
 class _Weights(Mapping[str, Weight]):
-    def __init__(self, file: ArtifactFile) -> None:
+    def __init__(self, file: TensorFile) -> None:
         self._file = file
         self._names = dict.fromkeys(n for n, entry in sorted(file.entries.items()) if entry.dtype in FLOAT_TYPES)
 
@@ -206,9 +258,49 @@ class _Weights(Mapping[str, Weight]):
         return len(self._names)
 
 
+_parts_of: Final[Callable[[bytes], Any]] = safetensors.deserialize
+"""Whose own annotations say nothing."""
+
+
+class _InMemory:
+    """Reads safetensors from memory as `safe_open` does from a file; bfloat16, which numpy lacks, as its bits."""
+
+    def __init__(self, content: bytes) -> None:
+        self._held: dict[str, Any] = dict(_parts_of(content))
+        # Whoever gets here has a sound header: its length, and JSON of which the metadata are texts by name.
+        length = int.from_bytes(content[:8], "little")
+        self._told: dict[str, str] | None = json.loads(content[8 : 8 + length]).get("__metadata__")
+
+    def keys(self) -> Collection[str]:
+        return self._held.keys()
+
+    def metadata(self) -> dict[str, str] | None:
+        return self._told
+
+    def get_slice(self, key: str) -> Any:
+        return _Shape(**{name: self._held[key][name] for name in ("dtype", "shape")})
+
+    def get_tensor(self, key: str) -> Array:
+        held = self._held[key]
+        dtype = "uint16" if held["dtype"] == "BF16" else _TYPES[held["dtype"]]
+        return np.frombuffer(held["data"], dtype).reshape(held["shape"])
+
+
+@dataclass(frozen=True)
+class _Shape:
+    dtype: str
+    shape: list[int]
+
+    def get_dtype(self) -> str:
+        return self.dtype
+
+    def get_shape(self) -> list[int]:
+        return self.shape
+
+
 _TYPES: Final = {
-    "F16": "float16", "F32": "float32", "F64": "float64", "BOOL": "bool", "U8": "uint8", "I8": "int8", "I16": "int16",
-    "I32": "int32", "I64": "int64",
+    "BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "float64", "BOOL": "bool", "U8": "uint8",
+    "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
 }  # fmt: skip
 
 

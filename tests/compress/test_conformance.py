@@ -34,6 +34,7 @@ from cc_ray.compress.targets import Targeted, layer_weights
 from cc_ray.errors import InvalidRecipeError, NotApplicableError
 from cc_ray.recipe import Step
 from cc_ray.store.artifacts import is_quantized, load_model, save_model
+from cc_ray.store.exported import RUN_PROGRAMS
 from cc_ray.store.layout import Draft
 from cc_ray.store.weights import read_weights
 from tests.compress.tiny import MODELS, base_model, context, outputs, task_of, tensors
@@ -57,6 +58,12 @@ NOTHING_TO_DO = {
 """Operations of this package and the models that they do not apply to."""
 SLOW = {"export_onnx"}
 """Operations that take seconds on the smallest model."""
+
+
+@pytest.fixture(autouse=True)
+def programs_are_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exported ones are those of these tests themselves."""
+    monkeypatch.setenv(RUN_PROGRAMS, "1")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from cc_ray.compress import validated_recipe
 from cc_ray.errors import InvalidRecipeError, NotApplicableError, StoreError
 from cc_ray.recipe import Recipe, Step
 from cc_ray.store.artifacts import load_model, save_model
-from cc_ray.store.exported import Exported
+from cc_ray.store.exported import OnnxProgram
 from cc_ray.store.layout import Draft
 from cc_ray.store.weights import read_weights
 from tests.compress.tiny import TASK, base_model, checks, outputs, run
@@ -97,7 +97,7 @@ def test_what_cannot_be_exported_says_why() -> None:
 
 
 def test_a_file_that_holds_no_program_is_refused(tmp_path: Path) -> None:
-    saved = save_model(Draft(tmp_path), Exported(b"no program at all"))
+    saved = save_model(Draft(tmp_path), OnnxProgram(b"no program at all"))
     loaded = load_model(Draft(tmp_path), saved.digest, TASK.build("cnn"))
 
     with pytest.raises(StoreError, match="the exported program cannot be read"):
@@ -112,4 +112,4 @@ def test_a_program_that_reads_other_files_is_not_run() -> None:
     program = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [], [value], [held]))
 
     with pytest.raises(StoreError, match="wants to read other files"):
-        outputs(Exported(program.SerializeToString()))
+        outputs(OnnxProgram(program.SerializeToString()))

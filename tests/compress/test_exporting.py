@@ -6,13 +6,14 @@ import torch
 
 from cc_ray.compress.exporting import export
 from cc_ray.errors import CcRayError
+from cc_ray.store.weights import ExportKind
 from tests.compress.tiny import TASK, base_model, outputs, run
 
 
 @pytest.mark.parametrize(
     "to", [pytest.param("onnx", marks=pytest.mark.slow), "torch_export", "executorch", "safetensors"]
 )
-def test_a_file_is_read_back_and_answers_alike(to: str, tmp_path: Path) -> None:
+def test_a_file_is_read_back_and_answers_alike(to: ExportKind, tmp_path: Path) -> None:
     if to == "executorch":
         pytest.importorskip("executorch", reason="ExecuTorch is not installed: pip install 'cc-ray[executorch]'")
     model = run("low_rank", base_model("cnn"), amount=0.5, include=["first"]).model

@@ -111,6 +111,15 @@ def test_shapes_of_other_layers_come_from_the_file_too(tmp_path: Path) -> None:
     assert str(loaded) == str(model(4))
 
 
+def test_of_several_groups_one_may_be_left(tmp_path: Path) -> None:
+    base = nn.Sequential(nn.Conv2d(2, 2, 3, groups=2))
+    pruned = nn.Sequential(nn.Conv2d(1, 1, 3))
+
+    loaded = load_model(Layout(tmp_path), save_model(Layout(tmp_path), pruned).digest, copy.deepcopy(base))
+
+    assert torch.equal(loaded(torch.ones(1, 1, 4, 4)), pruned(torch.ones(1, 1, 4, 4)))
+
+
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_weights_on_a_grid_take_their_bits_and_keep_their_scale(tmp_path: Path, bits: int) -> None:
     model, top = build(), 2 ** (bits - 1) - 1
@@ -257,7 +266,7 @@ FORGERIES: list[tuple[str, dict[str, np.ndarray], str]] = [
     ("", {"weight": W, "bias": B}, "damaged"),
     ("[" * 100_000, {"weight": W, "bias": B}, "damaged"),
     ('{"format":1,"code":"import os"}', {"weight": W, "bias": B}, "damaged"),
-    ('{"format":99,"new":1}', {"weight": W, "bias": B}, r"format 99; this program reads up to 3\. Upgrade"),
+    ('{"format":99,"new":1}', {"weight": W, "bias": B}, r"format 99; this program reads up to 4\. Upgrade"),
     ('{"format":1}', {"weight": W}, "does not fit"),
     ('{"format":1}', {"weight": W, "bias": B, "__class__": B}, "does not fit"),
     ('{"format":1}', {"weight": B, "bias": B}, "does not fit"),
