@@ -86,7 +86,7 @@ def exported(name: str, task: Task, model: nn.Module, inputs: Tensor, to: Export
     if not isinstance(model, Exported):
         return _MAKERS[to](name, task, model, inputs)
     if model.kind != to:
-        raise NotApplicableError(name, f"it is an {model.kind} program, which cannot become {to}; export its parent.")
+        raise NotApplicableError(name, f"it is a program of {model.kind}, which cannot become {to}; export its parent.")
     return model.file
 
 

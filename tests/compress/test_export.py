@@ -67,7 +67,7 @@ def test_what_cannot_be_exported_says_why() -> None:
     with pytest.raises(NotApplicableError, match=r"torch\.export refuses it"):
         run("export", Choosing(), to="torch_export")
     program = run("export", base_model("cnn"), to="torch_export").model
-    with pytest.raises(NotApplicableError, match="torch_export program, which cannot become safetensors"):
+    with pytest.raises(NotApplicableError, match="a program of torch_export, which cannot become safetensors"):
         exported("export", TASK, program, TASK.data("calibration").inputs, "safetensors")
 
 
