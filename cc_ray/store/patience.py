@@ -38,14 +38,20 @@ def patiently(layout: Layout, action: Callable[[], T]) -> T:
 
     Raises:
         StoreUnavailableError: If the store stays away.
-        OSError: What the action raises while the store is there.
+        OSError: What the action raises while the store is there; that a file is missing, twice.
     """
+    missing = False
     while True:
         try:
             found = action()
         except OSError as error:
             if not _is_away(layout, error):
-                raise
+                # The store may have come back between the two: what is missing twice is missing.
+                if missing or error.errno != errno.ENOENT:
+                    raise
+                missing = True
+                continue
+            missing = False
             since = _away_since.setdefault(layout.root, time.monotonic())
             if time.monotonic() - since >= PATIENCE_S:
                 raise StoreUnavailableError(

@@ -129,6 +129,21 @@ def test_a_file_that_may_grow_no_further_is_refused_alike(tmp_path: Path) -> Non
     assert publish(store, "large", 200_000)
 
 
+def test_a_store_that_comes_back_while_it_is_looked_for_lacks_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", create=True)
+    missing = [FileNotFoundError(errno.ENOENT, "away")]
+
+    def action() -> str:
+        if missing:
+            raise missing.pop()
+        return "found"
+
+    assert patience.patiently(store.layout, action) == "found"
+    missing = [FileNotFoundError(errno.ENOENT, "gone") for _ in range(2)]
+    with pytest.raises(FileNotFoundError, match="gone"):
+        patience.patiently(store.layout, action)
+
+
 @pytest.mark.parametrize("mount_point", [False, True])
 def test_a_store_that_is_away_for_a_while_is_waited_for(tmp_path: Path, mount_point: bool) -> None:
     store = Store(tmp_path / "store", create=True)
