@@ -4,19 +4,14 @@ Opens each page in Chromium at 1440 x 900, with /data/cc-ray-store as the store'
 """
 
 import io
-import socket
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import panel as pn
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from dashboards.app import applications
-from dashboards.stores import Served, Stores
+from tests.dashboards.serving import FLAGS, chromium_path, serving
 
 FOLDER = Path(__file__).parents[2] / ".github"
 SIZE = (960, 600)
@@ -38,33 +33,18 @@ VIEWS = {
 """Address, what is there when it is drawn, and whether it is dark, by name."""
 
 
-@contextmanager
-def served(store: str) -> Iterator[str]:
-    """The dashboard of a store in this process, without Ray."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    stores = Stores({"cc-ray-store": Served(store)})
-    origin = f"127.0.0.1:{port}"
-    server = pn.serve(applications(stores), port=port, websocket_origin=origin, threaded=True, show=False)
-    try:
-        yield f"http://{origin}/"
-    finally:
-        server.stop()
-
-
 def main(store: str) -> None:
     """Write all pictures."""
     with tempfile.TemporaryDirectory() as folder:
         link = Path(folder) / "cc-ray-store"
         link.symlink_to(Path(store).resolve())
-        with served(str(link)) as url, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        with serving(link, Path(folder)) as served, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
             for name, (query, there, dark) in VIEWS.items():
                 context = browser.new_context(
                     viewport={"width": 1440, "height": 900}, color_scheme="dark" if dark else "light"
                 )
-                take(context.new_page(), url + query, there, FOLDER / f"{name}.png")
+                take(context.new_page(), served.url + query, there, FOLDER / f"{name}.png")
                 context.close()
             browser.close()
 
